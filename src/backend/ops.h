@@ -1,0 +1,241 @@
+/* The operations that a transformer is made of, on packed rows, in f32. model/ is written over
+ * these alone; src/backend/cpu implements them with vector code chosen at run time, and
+ * src/backend/ref states each one as plain loops (same order of operations, same bits) that the
+ * tests compare with.
+ *
+ * Conventions
+ *   - Matrices are row-major; a row stride (ld...) counts elements. A "row" is one token.
+ *   - Row law: every forward operation computes each row from that row's inputs and its own
+ *     sequence's keys and values alone, in a fixed order of floating-point operations. The bits do
+ *     not depend on which rows share the call, how many, or how many threads run.
+ *   - Backward operations are deterministic in the same sense for fixed row lists (see each).
+ *   - `pool` may be NULL (one thread). No operation allocates or fails: scratch comes from the
+ *     caller (ops_scratch), shapes are the caller's duty (asserted).
+ *   - "fma chain" means acc = fma(a_i, b_i, acc) for rising i from acc = 0.
+ *   - Vectors have OPS_LANES = 16 lanes on every machine (several registers where the hardware's
+ *     are shorter); a "lane sum" adds element i into lane i % 16 in rising order of i and combines
+ *     the lanes by halving: 16 -> 8 -> 4 -> 2 -> 1, lane j with lane j + half. */
+#ifndef BACKEND_OPS_H
+#define BACKEND_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+
+enum {
+    OPS_LANES = 16,
+    OPS_PANEL = 32,        /* output columns of one panel of a packed matrix */
+    OPS_KV_BLOCK = 16,     /* positions in one block of the key/value store */
+    OPS_VOCAB_BLOCK = 512, /* vocabulary entries in one block of the head's softmax */
+};
+
+/* ---- matrices ------------------------------------------------------------------------ */
+
+/* A weight W[n][k] (a Linear's [out][in]), packed: panels of 32 output columns, each stored
+ * [k][32]; the last panel is padded with zeros (and must stay so). Element (i, j) lies at
+ * data[((i / 32) * k + j) * 32 + i % 32]. */
+typedef struct ops_matrix {
+    int n, k;
+    float *data; /* 64-byte aligned */
+} ops_matrix;
+
+/* Elements that a packed [n][k] matrix takes: ceil(n / 32) * 32 * k. */
+size_t ops_matrix_elements(int n, int k);
+
+void ops_pack(pool *p, ops_matrix w, const float *src, int lds);   /* src[n][lds] -> w */
+void ops_unpack(pool *p, float *dst, int ldd, ops_matrix w);       /* w -> dst[n][ldd] */
+void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w);     /* t = W^T: t.n = w.k, t.k = w.n */
+
+/* One y[m][w.n] of a product. y = (x W^T) + bias + residual, added in this order after the
+ * reduction; bias [n] and residual [m][ldr] may be NULL; residual may be y itself. */
+typedef struct ops_product {
+    ops_matrix w;
+    float *y;
+    int ldy;
+    const float *bias;
+    const float *residual;
+    int ldr;
+} ops_product;
+
+/* Several products of the same x[m][ldx] (all w.k equal), e.g. q, k and v. Forward operation:
+ * obeys the row law. The reduction over k is cut into chunks of 512 (1,024 when k >= 1,536);
+ * inside a chunk it is an fma chain from 0, and chunk sums are added left to right. */
+void ops_gemm(pool *p, const ops_product *products, int count, const float *x, int ldx, int m);
+
+/* dw += dy^T x, dw packed [n][k], dy[m][lddy] with n columns, x[m][ldx] with k columns. Rows are
+ * cut into chunks of 512 from the first; inside a chunk an fma chain over the rows from 0; chunk
+ * sums are added to dw in order. */
+void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
+
+/* db[n] += column sums of dy[m][lddy], rows in order. */
+void ops_bias_grad(pool *p, float *db, const float *dy, int lddy, int n, int m);
+
+/* Embedding lookup from the packed matrix: y[r][k] = scale * W[token[r]][.], and its gradient
+ * dw[token[r]][.] += scale * dy[r][.] in row order. */
+void ops_embed(pool *p, float *y, int ldy, ops_matrix w, const int32_t *token, int m, float scale);
+void ops_embed_grad(pool *p, ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m,
+                    float scale);
+
+/* ---- per-row operations --------------------------------------------------------------- */
+
+/* RMSNorm (Zhang and Sennrich 2019): y = x * rstd * (w + offset), rstd = 1 / sqrt(lane sum of
+ * squares / n + eps). `groups` norms of n columns each stand side by side in a row (q/k norm:
+ * groups = heads, w shared). x and y may be the same. */
+void ops_rmsnorm(pool *p, float *y, int ldy, const float *x, int ldx, const float *w, float offset,
+                 float eps, int groups, int n, int m);
+
+/* Given dy, writes dx (added to dx when accumulate is 1) and adds to dw[n] (may be NULL). The sum
+ * into dw runs over rows in order (groups in order inside a row), in chunks of 64 rows whose sums are
+ * added to dw in order, so that any number of threads gives the same bits. dx may be dy. */
+void ops_rmsnorm_grad(pool *p, float *dx, int lddx, int accumulate, float *dw, const float *dy,
+                      int lddy, const float *x, int ldx, const float *w, float offset, float eps,
+                      int groups, int n, int m);
+
+/* Rotary embedding (Su et al. 2021), halves form: for head h and i < rot/2, with c = cos[pos][i], s = sin[pos][i]:
+ * (a, b) = (x[i], x[i + rot/2]) -> (a c - b s, b c + a s), each as fma. Dimensions from rot up
+ * are left alone. cos and sin are tables [positions][rot/2]. In place on x[m][ldx] with `heads`
+ * heads of head_dim columns. inverse = 1 rotates back (the gradient). */
+void ops_rope(pool *p, float *x, int ldx, int heads, int head_dim, int rot, const float *cos_table,
+              const float *sin_table, const int32_t *pos, int inverse, int m);
+
+typedef enum ops_activation { OPS_SILU, OPS_GELU_TANH } ops_activation;
+
+/* y = act(gate) * up; y may be gate. */
+void ops_glu(pool *p, ops_activation act, float *y, int ldy, const float *gate, int ldg,
+             const float *up, int ldu, int n, int m);
+/* dgate, dup from dy (dgate may be dy). Also rewrites y = act(gate) * up when y is not NULL (the
+ * backward pass of the down projection needs it and it is not kept). */
+void ops_glu_grad(pool *p, ops_activation act, float *dgate, int lddg, float *dup, int lddu, float *y,
+                  int ldy, const float *dy, int lddy, const float *gate, int ldg, const float *up,
+                  int ldu, int n, int m);
+
+/* y += x, rows of n columns. */
+void ops_add(pool *p, float *y, int ldy, const float *x, int ldx, int n, int m);
+
+/* ---- attention -------------------------------------------------------------------------- */
+
+/* One layer's part of the key/value store. Positions are stored in blocks of 16: block b of
+ * key/value head h starts at base + b * block_stride + h * 2 * 16 * head_dim; there first the keys,
+ * transposed, [head_dim][16], then the values, [16][head_dim]. */
+typedef struct ops_kv {
+    float *base;
+    size_t block_stride; /* elements */
+    int heads, kv_heads, head_dim;
+    int window;  /* a query at position i sees j with i - window < j <= i; 0 = all j <= i */
+    float scale; /* scores are scale * (q . k) */
+} ops_kv;
+
+/* Consecutive rows of the batch that belong to one sequence at consecutive positions. */
+typedef struct ops_span {
+    const int32_t *blocks; /* the sequence's block table: position j is in blocks[j / 16] */
+    int first_row, rows, first_pos;
+} ops_span;
+
+/* Stores k[row][kv_heads * head_dim] and v at the spans' positions. */
+void ops_kv_write(pool *p, ops_kv kv, const ops_span *spans, int count, const float *k, int ldk,
+                  const float *v, int ldv);
+/* The reverse: copies stored keys and values of the spans' positions into rows. */
+void ops_kv_read(pool *p, ops_kv kv, const ops_span *spans, int count, float *k, int ldk, float *v,
+                 int ldv);
+
+/* Causal attention with grouped queries (query head h uses key/value head h / (heads / kv_heads)).
+ * out[row][heads * head_dim]. Forward operation, row law, with this order for a query at position i:
+ *   s_j = scale * (fma chain over d of q_d k_jd) for every visible j; M = max s_j;
+ *   e_j = exp(s_j - M); the sum of e_j is a lane sum over j (lane j % 16, absolute positions);
+ *   out_d = (fma chain over visible j, rising, of e_j v_jd) / sum  (one division: out = acc * (1/sum)).
+ * Blocks beyond a query's position are never read into its result, whatever they hold. */
+void ops_attention(pool *p, ops_kv kv, const ops_span *spans, int count, const float *q, int ldq,
+                   float *out, int ldo);
+
+/* Backward pass. Spans are grouped: the spans of one group share a prefix of `prefix` positions
+ * (the prompt) whose key/value gradients are summed over the group's spans in order. */
+typedef struct ops_span_grad {
+    ops_span span; /* rows index q, out, dout and dq */
+    int prefix;    /* positions below this are the group's shared prompt */
+    /* Gradients of the sequence's own keys and values: row (j - prefix) for position j >= prefix,
+     * and of the shared ones: row j for j < prefix. All are added to; row stride ldkv. */
+    float *dk_own, *dv_own, *dk_prefix, *dv_prefix;
+} ops_span_grad;
+
+typedef struct ops_group {
+    int first, count; /* its spans in the list; processed in list order */
+} ops_group;
+
+/* dq is overwritten; dk and dv are added to (gradients with respect to the stored, rotated keys).
+ * `out` is the forward result. Parallel over (group, key/value head). scratch: ops_attention_grad_scratch
+ * floats for each thread. */
+void ops_attention_grad(pool *p, ops_kv kv, const ops_span_grad *spans, const ops_group *groups,
+                        int n_groups, const float *q, int ldq, const float *out, int ldo,
+                        const float *dout, int lddo, float *dq, int lddq, int ldkv, float *scratch,
+                        size_t scratch_per_thread);
+size_t ops_attention_grad_scratch(ops_kv kv, int max_positions);
+
+/* ---- head: logits, log-softmax, their gradient ------------------------------------------- */
+
+/* With z_v = (h . W_v) * inv_temperature over the allowed entries v of a row (all of them, or those
+ * whose bit is set in its bitmap), block b = entries [512 b, 512 b + 512):
+ *   M = max z over all blocks; for each block m_b = max z, s_b = lane sum of exp(z - m_b) (lane v % 16);
+ *   S = sum over blocks, in order, of s_b * exp(m_b - M);
+ *   log p_v = (z_v - M) - log S.
+ * Blocks without an allowed entry are skipped. The sampling path (whole rows of logits) and the
+ * training path (a block at a time, nothing stored) compute exactly this. */
+typedef struct ops_softmax_row {
+    float max, sum;     /* M and S */
+    float entropy;      /* -sum p log p, nats; only where asked for (costs a second exponential) */
+} ops_softmax_row;
+
+/* z[m][ldz] = logits * inv_temperature for whole rows (ldz >= padded vocabulary, multiple of 32), and
+ * rows[m] (entropy included when want_entropy). Used while sampling. */
+void ops_head_logits(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature, float *z,
+                     int ldz, ops_softmax_row *rows, int want_entropy, int m);
+
+/* The statistics of rows of z under a bitmap each (bit v of allowed[r][v / 32]; NULL = all allowed). */
+void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32_t *const *allowed,
+                       ops_softmax_row *rows, int want_entropy, int m);
+
+/* exp(z_v - max) as the operations above compute it, and log as they compute it. */
+float ops_exp(float x);
+float ops_log(float x);
+
+/* Log-probs of given targets without storing logits: logprob[r] of target[r] and rows[r].
+ * allowed may be NULL (no row is truncated). scratch: ops_head_scratch floats. */
+size_t ops_head_scratch(pool *p, int k, int vocab, int m);
+void ops_head_logprob(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature,
+                      const int32_t *target, const uint32_t *const *allowed, float *logprob,
+                      ops_softmax_row *rows, int want_entropy, int m, float *scratch);
+
+/* Gradient of sum_r coef[r] * logprob_r + entropy_coef[r] * entropy_r (entropy_coef may be NULL; then
+ * rows need no entropy). Logits are recomputed a block at a time; dw (packed like w; may be NULL for
+ * a frozen head) is added to and dh[m][lddh] overwritten. dw as in ops_gemm_dw (chunks of 512 rows);
+ * dh: fma chain over v inside blocks of 512 entries, block sums added in order. */
+void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh,
+                   float inv_temperature, const int32_t *target, const uint32_t *const *allowed,
+                   const ops_softmax_row *rows, const float *coef, const float *entropy_coef, float *dh,
+                   int lddh, int m, float *scratch);
+
+/* ---- optimiser ---------------------------------------------------------------------------- */
+
+typedef struct ops_adamw {
+    float lr, beta1, beta2, eps, weight_decay;
+    float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
+    float grad_scale;   /* clipping coefficient, applied to g first */
+} ops_adamw;
+
+/* Decoupled weight decay (Loshchilov and Hutter 2019) in PyTorch's order:
+ * p -= lr * weight_decay * p; m, v moments of g * grad_scale; p -= lr / bias1 * m / (sqrt(v) / sqrt(bias2) + eps).
+ * Elementwise over n entries; zero-padded entries with zero gradients stay zero. */
+void ops_adamw_step(pool *p, ops_adamw a, float *param, const float *grad, float *m, float *v, size_t n);
+
+/* Sum of squares in double: chunks of 4,096 elements, partial sums added in order. NaN and infinity show. */
+double ops_sum_squares(pool *p, const float *x, size_t n);
+
+/* ---- dispatch ------------------------------------------------------------------------------- */
+
+/* The instruction set in use: "avx512", "avx2", "neon" or "portable". Chosen at first use from the
+ * CPU, or by the environment variable GRPO_ISA (an unavailable one is refused with a message). */
+const char *ops_isa(void);
+/* Switches (tests, bench); returns 0, or -1 when this machine cannot run it. */
+int ops_select_isa(const char *name);
+
+#endif

@@ -1,0 +1,306 @@
+/* Whole files, mappings, atomic writes, lines. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+
+static grpo_status io_error(grpo_error *err, const char *what, const char *path)
+{
+    return grpo_fail(err, GRPO_ERR_IO, "%s %s: %s", what, path, strerror(errno));
+}
+
+static grpo_status open_regular(int *fd, struct stat *info, const char *path, grpo_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return io_error(err, "cannot open", path);
+    if (fstat(*fd, info) != 0) {
+        io_error(err, "cannot inspect", path);
+        close(*fd);
+        return GRPO_ERR_IO;
+    }
+    if (S_ISDIR(info->st_mode)) {
+        close(*fd);
+        return grpo_fail(err, GRPO_ERR_IO, "%s is a folder, a file is needed", path);
+    }
+    return GRPO_OK;
+}
+
+grpo_status file_read(char **data, size_t *length, const char *path, size_t limit, grpo_error *err)
+{
+    int fd;
+    struct stat info;
+    *data = NULL;
+    if (open_regular(&fd, &info, path, err) != GRPO_OK)
+        return GRPO_ERR_IO;
+    strbuf text = STRBUF_INIT;
+    grpo_status status = GRPO_OK;
+    char chunk[65536];
+    for (;;) {
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            status = io_error(err, "cannot read", path);
+            break;
+        }
+        if (n == 0)
+            break;
+        if (text.length + (size_t)n > limit) {
+            status = grpo_fail(err, GRPO_ERR_FORMAT, "%s is larger than the %zu bytes allowed here",
+                               path, limit);
+            break;
+        }
+        strbuf_append(&text, chunk, (size_t)n);
+    }
+    close(fd);
+    if (status != GRPO_OK) {
+        strbuf_deinit(&text);
+        return status;
+    }
+    size_t n = text.length;
+    *data = strbuf_detach(&text);
+    if (!*data)
+        return mem_fail(err, path, n);
+    if (length)
+        *length = n;
+    return GRPO_OK;
+}
+
+grpo_status file_map_open(file_map *map, const char *path, grpo_error *err)
+{
+    int fd;
+    struct stat info;
+    memset(map, 0, sizeof *map);
+    if (open_regular(&fd, &info, path, err) != GRPO_OK)
+        return GRPO_ERR_IO;
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        return grpo_fail(err, GRPO_ERR_IO, "%s is not a regular file", path);
+    }
+    if (info.st_size > 0) {
+        void *p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) {
+            io_error(err, "cannot map", path);
+            close(fd);
+            return GRPO_ERR_IO;
+        }
+        map->data = p;
+        map->size = (size_t)info.st_size;
+    }
+    close(fd);
+    return GRPO_OK;
+}
+
+void file_map_close(file_map *map)
+{
+    if (map->data)
+        munmap((void *)map->data, map->size);
+    memset(map, 0, sizeof *map);
+}
+
+grpo_status file_create(file_writer *w, const char *path, grpo_error *err)
+{
+    memset(w, 0, sizeof *w);
+    strbuf temporary = STRBUF_INIT;
+    strbuf_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
+    w->temporary = strbuf_detach(&temporary);
+    w->path = mem_strdup(path);
+    if (!w->temporary || !w->path) {
+        file_abandon(w);
+        return mem_fail(err, "a file name", strlen(path));
+    }
+    int fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    w->stream = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (!w->stream) {
+        grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s (is the folder writable?)", path,
+                  strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        file_abandon(w);
+        return GRPO_ERR_IO;
+    }
+    return GRPO_OK;
+}
+
+void file_write(file_writer *w, const void *bytes, size_t n)
+{
+    if (w->error || n == 0)
+        return;
+    if (fwrite(bytes, 1, n, w->stream) != n)
+        w->error = errno ? errno : EIO;
+    w->written += n;
+}
+
+static void sync_folder_of(const char *path)
+{
+    char *copy = mem_strdup(path);
+    if (!copy)
+        return;
+    char *slash = strrchr(copy, '/');
+    if (slash)
+        slash[slash == copy] = 0;
+    int fd = open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd); /* some file systems refuse; the rename is atomic all the same */
+        close(fd);
+    }
+    mem_free(copy);
+}
+
+grpo_status file_commit(file_writer *w, grpo_error *err)
+{
+    int error = w->error;
+    if (!error && fflush(w->stream) != 0)
+        error = errno;
+    if (!error && fsync(fileno(w->stream)) != 0 && errno != EINVAL && errno != EROFS)
+        error = errno;
+    if (fclose(w->stream) != 0 && !error)
+        error = errno;
+    w->stream = NULL;
+    if (!error && rename(w->temporary, w->path) != 0)
+        error = errno;
+    if (error) {
+        grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s%s", w->path, strerror(error),
+                  error == ENOSPC ? " (free some space and run again)" : "");
+        file_abandon(w);
+        return GRPO_ERR_IO;
+    }
+    sync_folder_of(w->path);
+    mem_free(w->temporary);
+    w->temporary = NULL;
+    file_abandon(w);
+    return GRPO_OK;
+}
+
+void file_abandon(file_writer *w)
+{
+    if (w->stream)
+        fclose(w->stream);
+    if (w->temporary)
+        unlink(w->temporary);
+    mem_free(w->temporary);
+    mem_free(w->path);
+    memset(w, 0, sizeof *w);
+}
+
+grpo_status file_write_all(const char *path, const void *bytes, size_t n, grpo_error *err)
+{
+    file_writer w;
+    grpo_status status = file_create(&w, path, err);
+    if (status != GRPO_OK)
+        return status;
+    file_write(&w, bytes, n);
+    return file_commit(&w, err);
+}
+
+grpo_status file_make_folder(const char *path, grpo_error *err)
+{
+    char *copy = mem_strdup(path);
+    if (!copy)
+        return mem_fail(err, "a file name", strlen(path));
+    grpo_status status = GRPO_OK;
+    for (char *p = copy + 1; status == GRPO_OK; p++) {
+        if (*p != '/' && *p != 0)
+            continue;
+        char end = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) != 0 && !(errno == EEXIST && file_is_folder(copy)))
+            status = io_error(err, "cannot make the folder", copy);
+        *p = end;
+        if (end == 0)
+            break;
+    }
+    mem_free(copy);
+    return status;
+}
+
+int file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+int file_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+char *file_join(const char *folder, const char *name)
+{
+    strbuf s = STRBUF_INIT;
+    size_t n = strlen(folder);
+    strbuf_append(&s, folder, n);
+    if (n > 0 && folder[n - 1] != '/')
+        strbuf_putc(&s, '/');
+    strbuf_puts(&s, name);
+    return strbuf_detach(&s);
+}
+
+grpo_status file_remove_tree(const char *path, grpo_error *err)
+{
+    DIR *dir = opendir(path);
+    if (!dir) {
+        if (errno == ENOENT)
+            return GRPO_OK;
+        return unlink(path) == 0 ? GRPO_OK : io_error(err, "cannot remove", path);
+    }
+    grpo_status status = GRPO_OK;
+    struct dirent *entry;
+    while (status == GRPO_OK && (entry = readdir(dir))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *child = file_join(path, entry->d_name);
+        struct stat info;
+        if (!child)
+            status = mem_fail(err, "a file name", strlen(path));
+        else if (lstat(child, &info) == 0 && S_ISDIR(info.st_mode))
+            status = file_remove_tree(child, err);
+        else if (unlink(child) != 0)
+            status = io_error(err, "cannot remove", child);
+        mem_free(child);
+    }
+    closedir(dir);
+    if (status == GRPO_OK && rmdir(path) != 0)
+        status = io_error(err, "cannot remove the folder", path);
+    return status;
+}
+
+int file_next_line(file_lines *lines, grpo_error *err)
+{
+    size_t limit = lines->limit ? lines->limit : (size_t)64 << 20;
+    ssize_t n = getline(&lines->line, &lines->capacity, lines->stream);
+    if (n < 0) {
+        if (!ferror(lines->stream))
+            return 0;
+        grpo_fail(err, GRPO_ERR_IO, "cannot read %s after line %ld: %s", lines->name, lines->number,
+                  strerror(errno));
+        return -1;
+    }
+    lines->number++;
+    if ((size_t)n > limit) {
+        grpo_fail(err, GRPO_ERR_FORMAT, "%s line %ld: %zd bytes, over the limit of %zu", lines->name,
+                  lines->number, n, limit);
+        return -1;
+    }
+    while (n > 0 && (lines->line[n - 1] == '\n' || lines->line[n - 1] == '\r'))
+        lines->line[--n] = 0;
+    lines->length = (size_t)n;
+    return 1;
+}
+
+void file_lines_deinit(file_lines *lines)
+{
+    free(lines->line);
+    lines->line = NULL;
+}

@@ -1,0 +1,241 @@
+/* Thread pool with bounded spinning. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define CPU_RELAX() _mm_pause()
+#elif defined(__aarch64__)
+#define CPU_RELAX() __asm__ volatile("yield")
+#else
+#define CPU_RELAX() ((void)0)
+#endif
+
+enum { SPIN_ROUNDS = 20000 }; /* some tens of microseconds, longer than any gap between kernels */
+
+struct pool {
+    int threads;
+    pthread_t *workers; /* threads - 1 */
+    /* the current job, written by the caller before `generation` moves */
+    pool_fn *fn;
+    void *context;
+    int items, chunk;
+    _Alignas(64) atomic_uint generation;
+    _Alignas(64) atomic_int next;
+    _Alignas(64) atomic_int busy; /* workers that have not finished the current job */
+    _Alignas(64) atomic_int sleepers;
+    atomic_int stop;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+};
+
+typedef struct worker_arg {
+    pool *p;
+    int thread;
+} worker_arg;
+
+/* ---- floating-point environment ------------------------------------------------- */
+
+static uint64_t fp_enter(void)
+{
+#if defined(__x86_64__)
+    unsigned old = _mm_getcsr();
+    _mm_setcsr((old | 0x8040u) & ~0x6000u); /* FTZ, DAZ, round to nearest */
+    return old;
+#elif defined(__aarch64__)
+    uint64_t old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    uint64_t now = (old | (1u << 24)) & ~(uint64_t)(3u << 22); /* FZ, round to nearest */
+    __asm__ volatile("msr fpcr, %0" : : "r"(now));
+    return old;
+#else
+    return 0;
+#endif
+}
+
+static void fp_leave(uint64_t old)
+{
+#if defined(__x86_64__)
+    _mm_setcsr((unsigned)old);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(old));
+#else
+    (void)old;
+#endif
+}
+
+/* ---- work -------------------------------------------------------------------------- */
+
+static void take_chunks(pool *p, int thread)
+{
+    for (;;) {
+        int begin = atomic_fetch_add_explicit(&p->next, p->chunk, memory_order_relaxed);
+        if (begin >= p->items)
+            return;
+        int end = begin + p->chunk < p->items ? begin + p->chunk : p->items;
+        p->fn(p->context, begin, end, thread);
+    }
+}
+
+static void wait_for_generation(pool *p, unsigned seen)
+{
+    for (int i = 0; i < SPIN_ROUNDS; i++) {
+        if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen)
+            return;
+        CPU_RELAX();
+    }
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (atomic_load(&p->generation) == seen)
+        pthread_cond_wait(&p->wake, &p->mutex);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void *worker_main(void *argument)
+{
+    worker_arg arg = *(worker_arg *)argument;
+    mem_free(argument);
+    pool *p = arg.p;
+    fp_enter();
+    unsigned seen = 0;
+    for (;;) {
+        wait_for_generation(p, seen);
+        seen = atomic_load_explicit(&p->generation, memory_order_acquire);
+        if (atomic_load(&p->stop))
+            return NULL;
+        take_chunks(p, arg.thread);
+        atomic_fetch_sub_explicit(&p->busy, 1, memory_order_release);
+    }
+}
+
+static void publish(pool *p)
+{
+    atomic_fetch_add(&p->generation, 1);
+    if (atomic_load(&p->sleepers) > 0) {
+        pthread_mutex_lock(&p->mutex);
+        pthread_cond_broadcast(&p->wake);
+        pthread_mutex_unlock(&p->mutex);
+    }
+}
+
+void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
+{
+    if (items <= 0)
+        return;
+    uint64_t fp = fp_enter();
+    if (chunk < 1)
+        chunk = 1;
+    if (!p || p->threads == 1 || items <= chunk) {
+        for (int begin = 0; begin < items; begin += chunk)
+            fn(context, begin, begin + chunk < items ? begin + chunk : items, 0);
+        fp_leave(fp);
+        return;
+    }
+    p->fn = fn;
+    p->context = context;
+    p->items = items;
+    p->chunk = chunk;
+    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->busy, p->threads - 1, memory_order_relaxed);
+    publish(p);
+    take_chunks(p, 0);
+    for (int spins = 0; atomic_load_explicit(&p->busy, memory_order_acquire) != 0; spins++) {
+        if (spins < SPIN_ROUNDS)
+            CPU_RELAX();
+        else
+            sched_yield(); /* more threads than cores: let the worker run */
+    }
+    fp_leave(fp);
+}
+
+/* ---- life ---------------------------------------------------------------------------- */
+
+int pool_cores(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r"); /* "quota period" or "max period" */
+    long quota, period;
+    if (f) {
+        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0) {
+            int limit = (int)((quota + period - 1) / period);
+            n = limit < n ? limit : n;
+        }
+        fclose(f);
+    }
+    return n > 0 ? n : 1;
+}
+
+int pool_threads(const pool *p)
+{
+    return p ? p->threads : 1;
+}
+
+grpo_status pool_create(pool **out, int threads, grpo_error *err)
+{
+    *out = NULL;
+    if (threads <= 0)
+        threads = pool_cores();
+    pool *p = mem_calloc(1, sizeof *p);
+    if (!p)
+        return mem_fail(err, "the thread pool", sizeof *p);
+    p->workers = mem_calloc((size_t)threads, sizeof *p->workers);
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    p->threads = 1;
+    /* Signals go to the caller's threads: Ctrl-C must not land in a kernel. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    grpo_status status = p->workers ? GRPO_OK : mem_fail(err, "the thread pool", 0);
+    while (status == GRPO_OK && p->threads < threads) {
+        worker_arg *arg = mem_calloc(1, sizeof *arg);
+        if (!arg) {
+            status = mem_fail(err, "a thread", sizeof *arg);
+            break;
+        }
+        *arg = (worker_arg){p, p->threads};
+        int rc = pthread_create(&p->workers[p->threads - 1], NULL, worker_main, arg);
+        if (rc != 0) {
+            mem_free(arg);
+            status = grpo_fail(err, GRPO_ERR_MEMORY, "cannot start thread %d of %d: %s",
+                               p->threads + 1, threads, strerror(rc));
+            break;
+        }
+        p->threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status != GRPO_OK) {
+        pool_destroy(p);
+        return status;
+    }
+    *out = p;
+    return GRPO_OK;
+}
+
+void pool_destroy(pool *p)
+{
+    if (!p)
+        return;
+    atomic_store(&p->stop, 1);
+    publish(p);
+    /* A worker that is about to sleep re-checks the generation under the mutex. */
+    for (int i = 0; i < p->threads - 1; i++)
+        pthread_join(p->workers[i], NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+    mem_free(p->workers);
+    mem_free(p);
+}

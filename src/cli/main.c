@@ -1,0 +1,42 @@
+/* The grpo command: finds the subcommand and runs it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct {
+    const char *name;
+    cli_command *run;
+    const char *summary;
+} commands[] = {
+#define X(name, function, summary) {name, function, summary},
+    CLI_COMMAND_TABLE(X)
+#undef X
+    {NULL, NULL, NULL},
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: grpo COMMAND [arguments]\n\n", out);
+    for (int i = 0; commands[i].name; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n`grpo COMMAND --help` explains a command.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    for (int i = 0; commands[i].name; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "grpo: there is no command '%s'; `grpo --help` lists them\n", argv[1]);
+    return 2;
+}

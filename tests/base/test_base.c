@@ -1,0 +1,126 @@
+/* base/: random numbers, memory, strings, files, thread pool. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "base/strbuf.h"
+#include "support.h"
+
+/* Known answers published with the Random123 library (kat_vectors, philox4x32 10). */
+static void philox_known_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t counter[4], key[2], expected[4];
+    } cases[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t out[4];
+        rng_philox4x32(out, cases[i].counter, cases[i].key);
+        assert_memory_equal(out, cases[i].expected, sizeof out);
+    }
+}
+
+static void arena_overflow_and_discard(void **state)
+{
+    (void)state;
+    grpo_error err;
+    mem_arena arena;
+    assert_ok(mem_arena_init(&arena, 1 << 20, "test", &err), err);
+    assert_null(mem_arena_alloc(&arena, SIZE_MAX / 2, 8));
+    unsigned char *p = mem_arena_alloc(&arena, 100000, 1);
+    assert_non_null(p);
+    memset(p, 7, 100000);
+    mem_discard(p + 10, 90000);
+    assert_int_equal(p[9], 7);
+    assert_int_equal(p[10], 0);
+    assert_int_equal(p[90009], 0);
+    assert_int_equal(p[90010], 7);
+    mem_arena_deinit(&arena);
+}
+
+static void allocation_failure_is_reported(void **state)
+{
+    (void)state;
+    strbuf s = STRBUF_INIT;
+    mem_fail_after(1);
+    strbuf_puts(&s, "text");
+    mem_fail_after(0);
+    assert_int_equal(s.failed, 1);
+    assert_null(strbuf_detach(&s));
+}
+
+static void atomic_write_keeps_the_old_file(void **state)
+{
+    (void)state;
+    grpo_error err;
+    char path[256];
+    snprintf(path, sizeof path, "%s/a/b/file", test_folder());
+    assert_int_equal(file_write_all(path, "x", 1, &err), GRPO_ERR_IO);
+    char folder[256];
+    snprintf(folder, sizeof folder, "%s/a/b", test_folder());
+    assert_ok(file_make_folder(folder, &err), err);
+    assert_ok(file_write_all(path, "old", 3, &err), err);
+    file_writer w;
+    assert_ok(file_create(&w, path, &err), err);
+    file_write(&w, "half", 4);
+    file_abandon(&w);
+    char *text;
+    assert_ok(file_read(&text, NULL, path, 100, &err), err);
+    assert_string_equal(text, "old");
+    mem_free(text);
+    assert_int_equal(file_read(&text, NULL, path, 2, &err), GRPO_ERR_FORMAT);
+}
+
+static void count_items(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    int *seen = context;
+    for (int i = begin; i < end; i++)
+        seen[i]++;
+}
+
+static void pool_covers_every_item_once(void **state)
+{
+    (void)state;
+    grpo_error err;
+    for (int threads = 1; threads <= 5; threads++) {
+        pool *p;
+        assert_ok(pool_create(&p, threads, &err), err);
+        assert_int_equal(pool_threads(p), threads);
+        for (int round = 0; round < (threads <= pool_cores() ? 2000 : 50); round++) {
+            int seen[97] = {0};
+            pool_run(p, 97, 1 + round % 13, count_items, seen);
+            for (int i = 0; i < 97; i++)
+                assert_int_equal(seen[i], 1);
+            if (round % 500 == 0)
+                usleep(3000); /* let the workers fall asleep */
+        }
+        pool_destroy(p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(philox_known_answers),
+        cmocka_unit_test(arena_overflow_and_discard),
+        cmocka_unit_test(allocation_failure_is_reported),
+        cmocka_unit_test(atomic_write_keeps_the_old_file),
+        cmocka_unit_test(pool_covers_every_item_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

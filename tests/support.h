@@ -1,0 +1,38 @@
+/* What all test programs share: where ../shared lies, and how a suite skips itself aloud. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "grpo/error.h"
+
+/* The folder ../shared (environment GRPO_SHARED, else beside the checkout); NULL when absent. */
+const char *test_shared(void);
+
+/* Path below ../shared in one of a few rotating static buffers. Skips the whole program (exit 77,
+ * with a line that says why) when the folder is absent. */
+const char *test_shared_path(const char *relative);
+
+/* The grpo binary under test (environment GRPO_BINARY). */
+const char *test_binary(void);
+
+/* The SmolLM2 checkpoint used by the slow suites (environment GRPO_SMOLLM2, else the cache of
+ * scripts/fetch-model.sh); NULL when absent. */
+const char *test_smollm2(void);
+
+/* A fresh temporary folder, removed at exit. */
+const char *test_folder(void);
+
+/* Fails the test with err's message when status is not GRPO_OK. */
+#define assert_ok(status_, err_)                                                                   \
+    do {                                                                                           \
+        if ((status_) != GRPO_OK)                                                                  \
+            fail_msg("%s", (err_).message);                                                        \
+    } while (0)
+
+#endif
