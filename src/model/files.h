@@ -1,0 +1,44 @@
+/* A model on disk, whatever its format: the configuration, and tensors under their Hugging Face
+ * names ("model.layers.0.self_attn.q_proj.weight", …) and shapes. GGUF names are translated, the
+ * llama architecture's q/k row permutation is undone and Gemma's stored +1 is taken off, so that a
+ * reader never learns where a tensor came from. Files are memory-mapped; nothing is decoded until
+ * it is read. */
+#ifndef MODEL_FILES_H
+#define MODEL_FILES_H
+
+#include "base/json.h"
+#include "model/config.h"
+
+typedef struct model_files model_files;
+
+typedef struct model_tensor_info {
+    const char *name; /* Hugging Face name; valid while the files are open */
+    const char *type; /* "F32", "BF16", "Q4_1", … as stored */
+    int rank;
+    int64_t shape[4];
+} model_tensor_info;
+
+/* path: a Hugging Face folder, or a .gguf file. */
+grpo_status model_files_open(model_files **out, const char *path, grpo_error *err);
+void model_files_close(model_files *f);
+
+const model_config *model_files_config(const model_files *f);
+const char *model_files_path(const model_files *f);
+int model_files_is_gguf(const model_files *f);
+
+int model_files_count(const model_files *f);
+model_tensor_info model_files_tensor(const model_files *f, int index);
+int model_files_find(const model_files *f, const char *name); /* -1 when absent */
+
+/* Decodes rows [first, first + count) of a tensor as f32 into dst[count][columns]. Rank 1 is one row;
+ * rank 3 and 4 are seen as [product of the leading shapes][last]. Thread-safe. */
+grpo_status model_files_read(const model_files *f, int index, int64_t first, int64_t count, float *dst,
+                             grpo_error *err);
+
+/* The model's chat template (NULL when it has none). */
+const char *model_files_chat_template(const model_files *f);
+
+/* The folder's config.json as parsed (NULL for GGUF): export starts from it. */
+const json_t *model_files_config_json(const model_files *f);
+
+#endif
