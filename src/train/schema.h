@@ -20,11 +20,12 @@
 
 typedef enum schema_type {
     SCHEMA_SECTION, /* no value: heading and help of the keys "NAME.…" that follow */
-    SCHEMA_BOOL,    /* bool */
+    SCHEMA_HEADING, /* no value: heading and help of the keys of the top level that follow */
+    SCHEMA_BOOL,    /* bool; int where SCHEMA_INT_SIZED */
     SCHEMA_INT,     /* int */
     SCHEMA_LONG,    /* int64_t */
     SCHEMA_BYTES,   /* int64_t; "512M", "4G", "1.5GiB" (powers of 1024) */
-    SCHEMA_FLOAT,   /* double; NAN = not set, where SCHEMA_OPTIONAL */
+    SCHEMA_FLOAT,   /* double; NAN = not set where SCHEMA_OPTIONAL; "inf" where max is INFINITY */
     SCHEMA_STRING,  /* char *, NULL = not set, where SCHEMA_OPTIONAL */
     SCHEMA_PATH,    /* the same; a leading "~/" becomes $HOME/ */
     SCHEMA_ENUM,    /* an enum (int-sized), names in `choices` */
@@ -37,6 +38,7 @@ enum {
     SCHEMA_REQUIRED = 2, /* has no default: schema_check_required complains when it is missing */
     SCHEMA_OPEN_MIN = 4, /* the minimum itself is not allowed */
     SCHEMA_OPEN_MAX = 8,
+    SCHEMA_INT_SIZED = 16, /* a bool kept as int */
 };
 
 typedef struct schema_strings {
@@ -62,7 +64,7 @@ typedef struct schema_row {
     schema_type type;
     size_t offset;       /* in the target struct */
     const char *initial; /* the default as a user would write it; NULL for null, "" or an empty list */
-    double min, max;     /* numbers: the range; min == max == 0 means any */
+    double min, max;     /* numbers: the range; min == max == 0 means any finite one */
     int flags;
     const schema_choice *choices; /* SCHEMA_ENUM */
     const schema *fields;         /* SCHEMA_RECORDS */
@@ -98,7 +100,7 @@ grpo_status schema_tree_parse(schema_tree **out, const char *text, size_t length
  * strings and as YAML for everything else. `origin` names it in messages ("command line"). */
 grpo_status schema_tree_override(schema_tree *tree, const schema *s, const char *assignment,
                                  const char *origin, grpo_error *err);
-/* Text of a scalar key ("algorithm"), or NULL when it is not in the tree. */
+/* Text of a scalar key ("algorithm"), or NULL when it is not in the tree; valid until it changes. */
 const char *schema_tree_text(const schema_tree *tree, const char *key);
 void schema_tree_destroy(schema_tree *tree);
 
