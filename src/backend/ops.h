@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/pool.h"
+#include "grpo/error.h"
 
 enum {
     OPS_LANES = 16,
@@ -185,10 +186,11 @@ typedef struct ops_softmax_row {
     float entropy;      /* -sum p log p, nats; only where asked for (costs a second exponential) */
 } ops_softmax_row;
 
-/* z[m][ldz] = logits * inv_temperature for whole rows (ldz >= padded vocabulary, multiple of 32), and
- * rows[m] (entropy included when want_entropy). Used while sampling. */
+/* z[m][ldz] = logits * inv_temperature for whole rows (ldz >= vocabulary; entries beyond the vocabulary
+ * are not written), and rows[m] (entropy included when want_entropy). Used while sampling. scratch:
+ * ops_head_scratch floats, as for ops_head_logprob. */
 void ops_head_logits(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature, float *z,
-                     int ldz, ops_softmax_row *rows, int want_entropy, int m);
+                     int ldz, ops_softmax_row *rows, int want_entropy, int m, float *scratch);
 
 /* The statistics of rows of z under a bitmap each (bit v of allowed[r][v / 32]; NULL = all allowed). */
 void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32_t *const *allowed,
@@ -216,14 +218,18 @@ void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh
 
 /* ---- optimiser ---------------------------------------------------------------------------- */
 
+/* In double: PyTorch forms 1 - beta, lr / bias1 and so on in double and rounds the results to f32. */
 typedef struct ops_adamw {
-    float lr, beta1, beta2, eps, weight_decay;
-    float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
-    float grad_scale;   /* clipping coefficient, applied to g first */
+    double lr, beta1, beta2, eps, weight_decay;
+    double bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
+    double grad_scale;   /* clipping coefficient, applied to g first */
 } ops_adamw;
 
-/* Decoupled weight decay (Loshchilov and Hutter 2019) in PyTorch's order:
- * p -= lr * weight_decay * p; m, v moments of g * grad_scale; p -= lr / bias1 * m / (sqrt(v) / sqrt(bias2) + eps).
+/* Decoupled weight decay (Loshchilov and Hutter 2019) in PyTorch's order; capitals are the double
+ * expressions rounded to f32, nothing is fused:
+ *   g = g * GRAD_SCALE;  p = p * (1 - LR * WEIGHT_DECAY);
+ *   m = m + (g - m) * (1 - BETA1);  v = v * BETA2 + (1 - BETA2) * g * g (product from the left);
+ *   p = p - (LR / BIAS1) * (m / (sqrt(v) / sqrt(BIAS2) + EPS)).
  * Elementwise over n entries; zero-padded entries with zero gradients stay zero. */
 void ops_adamw_step(pool *p, ops_adamw a, float *param, const float *grad, float *m, float *v, size_t n);
 
@@ -233,8 +239,11 @@ double ops_sum_squares(pool *p, const float *x, size_t n);
 /* ---- dispatch ------------------------------------------------------------------------------- */
 
 /* The instruction set in use: "avx512", "avx2", "neon" or "portable". Chosen at first use from the
- * CPU, or by the environment variable GRPO_ISA (an unavailable one is refused with a message). */
+ * CPU, or by the environment variable GRPO_ISA. All of them give the same bits. */
 const char *ops_isa(void);
+/* Call at start: GRPO_ERR_CONFIG when GRPO_ISA names a set that this machine does not have (the
+ * operations, which cannot fail, would then run on the best available one). */
+grpo_status ops_check(grpo_error *err);
 /* Switches (tests, bench); returns 0, or -1 when this machine cannot run it. */
 int ops_select_isa(const char *name);
 

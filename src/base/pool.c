@@ -46,7 +46,7 @@ typedef struct worker_arg {
 
 /* ---- floating-point environment ------------------------------------------------- */
 
-static uint64_t fp_enter(void)
+uint64_t pool_fp_enter(void)
 {
 #if defined(__x86_64__)
     unsigned old = _mm_getcsr();
@@ -63,7 +63,7 @@ static uint64_t fp_enter(void)
 #endif
 }
 
-static void fp_leave(uint64_t old)
+void pool_fp_leave(uint64_t old)
 {
 #if defined(__x86_64__)
     _mm_setcsr((unsigned)old);
@@ -107,7 +107,7 @@ static void *worker_main(void *argument)
     worker_arg arg = *(worker_arg *)argument;
     mem_free(argument);
     pool *p = arg.p;
-    fp_enter();
+    pool_fp_enter();
     unsigned seen = 0;
     for (;;) {
         wait_for_generation(p, seen);
@@ -133,13 +133,13 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
 {
     if (items <= 0)
         return;
-    uint64_t fp = fp_enter();
+    uint64_t fp = pool_fp_enter();
     if (chunk < 1)
         chunk = 1;
     if (!p || p->threads == 1 || items <= chunk) {
         for (int begin = 0; begin < items; begin += chunk)
             fn(context, begin, begin + chunk < items ? begin + chunk : items, 0);
-        fp_leave(fp);
+        pool_fp_leave(fp);
         return;
     }
     p->fn = fn;
@@ -156,7 +156,7 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
         else
             sched_yield(); /* more threads than cores: let the worker run */
     }
-    fp_leave(fp);
+    pool_fp_leave(fp);
 }
 
 /* ---- life ---------------------------------------------------------------------------- */

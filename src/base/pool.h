@@ -9,6 +9,8 @@
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
+#include <stdint.h>
+
 #include "grpo/error.h"
 
 typedef struct pool pool;
@@ -26,6 +28,11 @@ int pool_threads(const pool *p);
 /* Calls fn over [0, items) in chunks of at most `chunk` items and returns when all are done.
  * p may be NULL: runs in the calling thread. Not reentrant; one caller at a time. */
 void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context);
+
+/* The floating-point environment of a computing thread (denormals flushed, round to nearest): enter
+ * returns what leave restores. pool_run does this itself; for code that must match it outside. */
+uint64_t pool_fp_enter(void);
+void pool_fp_leave(uint64_t old);
 
 /* Cores available to this process. */
 int pool_cores(void);

@@ -1,0 +1,14 @@
+# The kernels of src/backend/cpu are compiled once for each instruction set: kernels_<isa>.c includes
+# every kernel body. Only those files get the flags of their set; ops_dispatch.c chooses at run time.
+set(GRPO_KERNELS src/backend/cpu/kernels_portable.c)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set_source_files_properties(src/backend/cpu/kernels_avx512.c PROPERTIES COMPILE_OPTIONS
+    "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mprefer-vector-width=512")
+  set_source_files_properties(src/backend/cpu/kernels_avx2.c PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
+  list(APPEND GRPO_KERNELS src/backend/cpu/kernels_avx512.c src/backend/cpu/kernels_avx2.c)
+  target_compile_definitions(grpo_lib PRIVATE GRPO_HAVE_AVX512 GRPO_HAVE_AVX2)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  list(APPEND GRPO_KERNELS src/backend/cpu/kernels_neon.c)
+  target_compile_definitions(grpo_lib PRIVATE GRPO_HAVE_NEON)
+endif()
+target_sources(grpo_lib PRIVATE ${GRPO_KERNELS})

@@ -1,0 +1,79 @@
+/* v16 on AVX-512 (F, BW, DQ, VL): one register. Contract in simd.h, which alone includes this. */
+#ifndef BACKEND_CPU_SIMD_AVX512_H
+#define BACKEND_CPU_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+/* Rows and vectors of the accumulators that a matrix kernel keeps in registers. */
+enum { SIMD_TILE_ROWS = 14, SIMD_TILE_VECS = 2 };
+
+typedef __m512 v16;
+typedef __m512i v16i;
+typedef __mmask16 v16m;
+
+SIMD_INLINE v16 v16_zero(void) { return _mm512_setzero_ps(); }
+SIMD_INLINE v16 v16_set1(float a) { return _mm512_set1_ps(a); }
+SIMD_INLINE v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+SIMD_INLINE void v16_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+
+SIMD_INLINE v16m v16m_bits(unsigned bits) { return (__mmask16)bits; }
+SIMD_INLINE unsigned v16m_to_bits(v16m m) { return m; }
+/* The first n lanes; the others are zero and their memory is not touched. */
+SIMD_INLINE v16 v16_load_n(const float *p, int n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+SIMD_INLINE void v16_store_n(float *p, v16 a, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), a);
+}
+
+SIMD_INLINE v16 v16_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
+SIMD_INLINE v16 v16_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
+SIMD_INLINE v16 v16_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
+SIMD_INLINE v16 v16_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+SIMD_INLINE v16 v16_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
+SIMD_INLINE v16 v16_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+SIMD_INLINE v16 v16_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }
+SIMD_INLINE v16 v16_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
+SIMD_INLINE v16 v16_neg(v16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+SIMD_INLINE v16 v16_abs(v16 a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+SIMD_INLINE v16 v16_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+SIMD_INLINE v16m v16_lt(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+SIMD_INLINE v16m v16_le(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+SIMD_INLINE v16m v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+SIMD_INLINE v16 v16_select(v16m m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
+
+SIMD_INLINE v16i v16i_set1(int a) { return _mm512_set1_epi32(a); }
+SIMD_INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
+SIMD_INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }
+SIMD_INLINE v16i v16i_and(v16i a, v16i b) { return _mm512_and_si512(a, b); }
+SIMD_INLINE v16i v16i_or(v16i a, v16i b) { return _mm512_or_si512(a, b); }
+SIMD_INLINE v16i v16i_shl(v16i a, int n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
+SIMD_INLINE v16i v16i_shr(v16i a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+SIMD_INLINE v16i v16_to_int(v16 a) { return _mm512_cvtps_epi32(a); }
+SIMD_INLINE v16 v16_from_int(v16i a) { return _mm512_cvtepi32_ps(a); }
+SIMD_INLINE v16i v16_as_int(v16 a) { return _mm512_castps_si512(a); }
+SIMD_INLINE v16 v16_as_float(v16i a) { return _mm512_castsi512_ps(a); }
+
+/* a * 2^n for whole n in [-126, 128] and results that are normal or overflow. */
+SIMD_INLINE v16 v16_scale2(v16 a, v16 n) { return _mm512_scalef_ps(a, n); }
+
+SIMD_INLINE float v16_sum(v16 a)
+{
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+
+SIMD_INLINE float v16_hmax(v16 a)
+{
+    __m256 h = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* Matrices: packing and products as plain loops. */
+#include <math.h>
+
+#include "backend/ref/ref.h"
+
+static float *at(ops_matrix w, int i, int j)
+{
+    return &w.data[((size_t)(i / OPS_PANEL) * w.k + j) * OPS_PANEL + i % OPS_PANEL];
+}
+
+static int padded(int n)
+{
+    return (n + OPS_PANEL - 1) / OPS_PANEL * OPS_PANEL;
+}
+
+void ref_pack(ops_matrix w, const float *src, int lds)
+{
+    for (int i = 0; i < padded(w.n); i++)
+        for (int j = 0; j < w.k; j++)
+            *at(w, i, j) = i < w.n ? src[(size_t)i * lds + j] : 0.0f;
+}
+
+void ref_unpack(float *dst, int ldd, ops_matrix w)
+{
+    for (int i = 0; i < w.n; i++)
+        for (int j = 0; j < w.k; j++)
+            dst[(size_t)i * ldd + j] = *at(w, i, j);
+}
+
+void ref_pack_transposed(ops_matrix t, ops_matrix w)
+{
+    for (int j = 0; j < padded(t.n); j++)
+        for (int i = 0; i < w.n; i++)
+            *at(t, j, i) = j < t.n ? *at(w, i, j) : 0.0f;
+}
+
+static float product(ops_matrix w, int i, const float *x)
+{
+    const int chunk = w.k >= 1536 ? 1024 : 512;
+    float total = 0.0f;
+    for (int j0 = 0; j0 < w.k; j0 += chunk) {
+        float acc = 0.0f;
+        for (int j = j0; j < w.k && j < j0 + chunk; j++)
+            acc = fmaf(x[j], *at(w, i, j), acc);
+        total = j0 == 0 ? acc : total + acc;
+    }
+    return total;
+}
+
+void ref_gemm(const ops_product *products, int count, const float *x, int ldx, int m)
+{
+    for (const ops_product *q = products; q < products + count; q++)
+        for (int r = 0; r < m; r++)
+            for (int i = 0; i < q->w.n; i++) {
+                float y = product(q->w, i, x + (size_t)r * ldx);
+                if (q->bias)
+                    y = y + q->bias[i];
+                if (q->residual)
+                    y = y + q->residual[(size_t)r * q->ldr + i];
+                q->y[(size_t)r * q->ldy + i] = y;
+            }
+}
