@@ -15,7 +15,13 @@
     X(pack)                                                                                        \
     X(unpack)                                                                                      \
     X(pack_transposed)                                                                             \
-    X(gemm)
+    X(gemm)                                                                                        \
+    X(norm)                                                                                        \
+    X(norm_grad_stats)                                                                             \
+    X(norm_grad_columns)                                                                           \
+    X(rope)                                                                                        \
+    X(glu)                                                                                         \
+    X(glu_grad)
 
 typedef struct kernels {
     const char *name;

@@ -1,15 +1,20 @@
 /* Included once by each kernels_<isa>.c: every kernel body, then the table that names them. */
 #include <assert.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/job_gemm.h"
+#include "backend/cpu/job_rows.h"
 #include "backend/cpu/simd.h"
 
 #include "backend/cpu/body_math.h"
 #include "backend/cpu/body_pack.h"
 #include "backend/cpu/body_gemm.h"
+#include "backend/cpu/body_norm.h"
+#include "backend/cpu/body_rope.h"
+#include "backend/cpu/body_glu.h"
 
 const kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,

@@ -49,12 +49,18 @@ SIMD_INLINE unsigned v16m_to_bits(v16m m)
 /* The first n lanes; the others are zero and their memory is not touched. */
 SIMD_INLINE v16 v16_load_n(const float *p, int n)
 {
+    if (__builtin_constant_p(n) && n == 16)
+        return v16_load(p);
     v16m m = v16m_bits((1u << n) - 1u);
     return (v16){_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
                  n > 8 ? _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi)) : _mm256_setzero_ps()};
 }
 SIMD_INLINE void v16_store_n(float *p, v16 a, int n)
 {
+    if (__builtin_constant_p(n) && n == 16) {
+        v16_store(p, a);
+        return;
+    }
     v16m m = v16m_bits((1u << n) - 1u);
     _mm256_maskstore_ps(p, _mm256_castps_si256(m.lo), a.lo);
     if (n > 8)

@@ -21,10 +21,16 @@ SIMD_INLINE unsigned v16m_to_bits(v16m m) { return m; }
 /* The first n lanes; the others are zero and their memory is not touched. */
 SIMD_INLINE v16 v16_load_n(const float *p, int n)
 {
+    if (__builtin_constant_p(n) && n == 16)
+        return v16_load(p);
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
 }
 SIMD_INLINE void v16_store_n(float *p, v16 a, int n)
 {
+    if (__builtin_constant_p(n) && n == 16) {
+        v16_store(p, a);
+        return;
+    }
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), a);
 }
 

@@ -1,7 +1,7 @@
 /* Rotary embedding, plainly. */
 #include <math.h>
 
-#include "backend/ref/rows.h"
+#include "backend/ref/ref.h"
 
 void ref_rope(float *x, int ldx, int heads, int head_dim, int rot, const float *cos_table,
               const float *sin_table, const int32_t *pos, int inverse, int m)

@@ -1,8 +1,7 @@
 /* Causal attention over the blocked key/value store and its gradient, plainly: one query at a time. */
 #include <math.h>
 
-#include "backend/ref/attention.h"
-#include "backend/ref/rows.h"
+#include "backend/ref/ref.h"
 
 /* Where position `pos` of a sequence keeps its key (stride OPS_KV_BLOCK) and its value (stride 1). */
 static float *key_at(ops_kv kv, const int32_t *blocks, int head, int pos)
@@ -71,9 +70,9 @@ static void softmax_of(ops_kv kv, const int32_t *blocks, int head, const float *
         top = s > top ? s : top;
     }
     for (int j = from; j <= pos; j++)
-        lanes[j % OPS_LANES] += ops_exp(score(kv, blocks, head, q, j) - top);
+        lanes[j % OPS_LANES] += ref_exp(score(kv, blocks, head, q, j) - top);
     *max = top;
-    *inverse = 1.0f / ref_lanes_combine(lanes);
+    *inverse = 1.0f / ref_lanes_sum(lanes);
 }
 
 void ref_attention(ops_kv kv, const ops_span *spans, int count, const float *q, int ldq, float *out,
@@ -92,7 +91,7 @@ void ref_attention(ops_kv kv, const ops_span *spans, int count, const float *q, 
                     o[d] = 0;
                 for (int j = first_visible(kv, pos); j <= pos; j++) {
                     const float *value = value_at(kv, s->blocks, h / group, j);
-                    float e = ops_exp(score(kv, s->blocks, h / group, qh, j) - max);
+                    float e = ref_exp(score(kv, s->blocks, h / group, qh, j) - max);
                     for (int d = 0; d < kv.head_dim; d++)
                         o[d] = fmaf(e, value[d], o[d]);
                 }
@@ -112,13 +111,13 @@ static void query_grad(ops_kv kv, const ops_span_grad *s, int head, int pos, con
         lanes[d % OPS_LANES] = fmaf(dout[d], out[d], lanes[d % OPS_LANES]);
         dq[d] = 0;
     }
-    float total = ref_lanes_combine(lanes);
+    float total = ref_lanes_sum(lanes);
     for (int j = first_visible(kv, pos); j <= pos; j++) {
         const float *key = key_at(kv, blocks, head, j), *value = value_at(kv, blocks, head, j);
         int own = j >= s->prefix;
         size_t row = (size_t)(own ? j - s->prefix : j) * ldkv + (size_t)head * kv.head_dim;
         float *dk = (own ? s->dk_own : s->dk_prefix) + row, *dv = (own ? s->dv_own : s->dv_prefix) + row;
-        float p = ops_exp(score(kv, blocks, head, q, j) - max) * inverse, dp = 0;
+        float p = ref_exp(score(kv, blocks, head, q, j) - max) * inverse, dp = 0;
         for (int d = 0; d < kv.head_dim; d++)
             dp = fmaf(dout[d], value[d], dp);
         float ds = kv.scale * (p * (dp - total));

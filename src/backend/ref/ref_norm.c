@@ -1,24 +1,16 @@
 /* RMSNorm and its gradient, plainly. */
 #include <math.h>
 
-#include "backend/ref/rows.h"
+#include "backend/ref/ref.h"
 
 enum { DW_ROWS = 64 }; /* rows whose contributions to dw are summed before they are added */
-
-float ref_lanes_combine(float lanes[OPS_LANES])
-{
-    for (int half = OPS_LANES / 2; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            lanes[j] += lanes[j + half];
-    return lanes[0];
-}
 
 static float reciprocal_rms(const float *x, float eps, int n)
 {
     float lanes[OPS_LANES] = {0};
     for (int i = 0; i < n; i++)
         lanes[i % OPS_LANES] = fmaf(x[i], x[i], lanes[i % OPS_LANES]);
-    return 1.0f / sqrtf(ref_lanes_combine(lanes) / (float)n + eps);
+    return 1.0f / sqrtf(ref_lanes_sum(lanes) / (float)n + eps);
 }
 
 void ref_rmsnorm(float *y, int ldy, const float *x, int ldx, const float *w, float offset, float eps,
@@ -41,7 +33,7 @@ static void norm_grad(float *dx, int accumulate, const float *dy, const float *x
     float lanes[OPS_LANES] = {0};
     for (int i = 0; i < n; i++)
         lanes[i % OPS_LANES] = fmaf(dy[i] * (w[i] + offset), x[i], lanes[i % OPS_LANES]);
-    float c = ref_lanes_combine(lanes) * rstd * rstd * rstd / (float)n;
+    float c = ref_lanes_sum(lanes) * rstd * rstd * rstd / (float)n;
     for (int i = 0; i < n; i++) {
         float d = fmaf(-c, x[i], dy[i] * (w[i] + offset) * rstd);
         dx[i] = accumulate ? dx[i] + d : d;
