@@ -1,0 +1,94 @@
+/* A model in memory: weights, rotary tables, scratch. */
+#define XXH_INLINE_ALL
+#include <string.h>
+#include <xxhash.h>
+
+#include "model/transformer.h"
+
+grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err)
+{
+    *out = NULL;
+    model *m = mem_calloc(1, sizeof *m);
+    if (!m)
+        return mem_fail(err, "the model", sizeof *m);
+    m->config = *model_files_config(files);
+    const model_config *c = &m->config;
+    if (max_context <= 0 || max_context > c->max_positions)
+        max_context = c->max_positions;
+    m->max_context = max_context;
+    grpo_status status = model_config_check(c, err);
+    if (status == GRPO_OK)
+        status = model_layout_init(&m->layout, c, err);
+    if (status == GRPO_OK)
+        status = mem_arena_init(&m->arena, m->layout.total * sizeof(float), "the weights", err);
+    m->params = (float *)m->arena.base;
+    if (status == GRPO_OK)
+        status = model_weights_view(&m->weights, c, m->params, err);
+    if (status == GRPO_OK)
+        status = model_weights_load(m->params, &m->layout, files, threads, err);
+    for (int i = 0; status == GRPO_OK && i < c->n_ropes; i++)
+        status = rope_table_init(&m->rope[i], &c->ropes[i], c->rotary_dim, max_context, err);
+    if (status != GRPO_OK) {
+        model_destroy(m);
+        return status;
+    }
+    *out = m;
+    return GRPO_OK;
+}
+
+void model_destroy(model *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < MODEL_MAX_ROPES; i++)
+        rope_table_deinit(&m->rope[i]);
+    model_weights_deinit(&m->weights);
+    model_layout_deinit(&m->layout);
+    mem_arena_deinit(&m->arena);
+    mem_free(m);
+}
+
+uint64_t model_fingerprint(const model *m)
+{
+    return XXH3_64bits(m->params, m->layout.total * sizeof *m->params);
+}
+
+/* ---- workspace --------------------------------------------------------------------------------- */
+
+static size_t row_floats(const model_config *c)
+{
+    size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim);
+    return 3 * (size_t)c->hidden + 2 * width + 2 * kv_width + 2 * (size_t)c->ffn;
+}
+
+size_t workspace_bytes(const model_config *c, int max_rows)
+{
+    return (size_t)max_rows * row_floats(c) * sizeof(float) + 9 * MEM_ALIGN;
+}
+
+grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err)
+{
+    memset(ws, 0, sizeof *ws);
+    grpo_status status = mem_arena_init(&ws->arena, workspace_bytes(c, max_rows), "the forward pass", err);
+    if (status != GRPO_OK)
+        return status;
+    ws->max_rows = max_rows;
+    size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim);
+    struct {
+        float **field;
+        size_t columns;
+    } parts[] = {
+        {&ws->x, (size_t)c->hidden}, {&ws->x_mid, (size_t)c->hidden}, {&ws->h, (size_t)c->hidden},
+        {&ws->q, width},             {&ws->k, kv_width},              {&ws->v, kv_width},
+        {&ws->attn, width},          {&ws->gate, (size_t)c->ffn},     {&ws->up, (size_t)c->ffn},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        *parts[i].field = mem_arena_alloc(&ws->arena, (size_t)max_rows * parts[i].columns, sizeof(float));
+    return GRPO_OK;
+}
+
+void workspace_deinit(workspace *ws)
+{
+    mem_arena_deinit(&ws->arena);
+    memset(ws, 0, sizeof *ws);
+}

@@ -1,0 +1,19 @@
+/* Tables of the rotary embedding: cos and sin of position times frequency, with the scalings that
+ * families use (linear, llama3, yarn, given factors). */
+#ifndef MODEL_ROPE_H
+#define MODEL_ROPE_H
+
+#include "model/config.h"
+
+typedef struct rope_table {
+    float *cos, *sin; /* [positions][half] */
+    int positions, half;
+} rope_table;
+
+/* rotary_dim / 2 frequencies in radians per position, in double; *attention_factor multiplies cos and sin. */
+void rope_frequencies(double *frequency, double *attention_factor, const model_rope *rope, int rotary_dim);
+
+grpo_status rope_table_init(rope_table *t, const model_rope *rope, int rotary_dim, int positions, grpo_error *err);
+void rope_table_deinit(rope_table *t);
+
+#endif

@@ -1,0 +1,59 @@
+/* Activation storage for the backward pass. */
+#include <string.h>
+
+#include "model/tape.h"
+
+size_t tape_row_bytes(const model_config *c)
+{
+    return (size_t)(c->layers + 1) * (size_t)c->hidden * sizeof(float);
+}
+
+size_t tape_kept_layer_bytes(const model_config *c)
+{
+    size_t floats = 2 * (size_t)(c->heads * c->head_dim) + (size_t)c->hidden + 2 * (size_t)c->ffn;
+    return floats * sizeof(float);
+}
+
+static float *rows_of(tape *t, int width)
+{
+    return mem_arena_alloc(&t->arena, (size_t)t->capacity * (size_t)width, sizeof(float));
+}
+
+grpo_status tape_init(tape *t, const model_config *c, int capacity, int kept, grpo_error *err)
+{
+    memset(t, 0, sizeof *t);
+    t->layers = c->layers;
+    t->kept = kept;
+    t->capacity = capacity;
+    size_t bytes = (size_t)capacity * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c)) +
+                   (size_t)(6 * c->layers + 1) * MEM_ALIGN;
+    t->layer = mem_calloc((size_t)c->layers + 1, sizeof *t->layer);
+    if (!t->layer || mem_arena_init(&t->arena, bytes, "activations", err) != GRPO_OK) {
+        tape_deinit(t);
+        return mem_fail(err, "activations", bytes);
+    }
+    for (int i = 0; i <= c->layers; i++) {
+        tape_layer *l = &t->layer[i];
+        l->x = rows_of(t, c->hidden);
+        if (i >= kept || i == c->layers)
+            continue;
+        l->q = rows_of(t, c->heads * c->head_dim);
+        l->attn = rows_of(t, c->heads * c->head_dim);
+        l->x_mid = rows_of(t, c->hidden);
+        l->gate = rows_of(t, c->ffn);
+        l->up = rows_of(t, c->ffn);
+    }
+    return GRPO_OK;
+}
+
+void tape_deinit(tape *t)
+{
+    mem_arena_deinit(&t->arena);
+    mem_free(t->layer);
+    memset(t, 0, sizeof *t);
+}
+
+void tape_reset(tape *t)
+{
+    t->rows = 0;
+}

@@ -1,0 +1,111 @@
+/* The transformer: one forward pass for sampling, scoring and training, and its backward pass.
+ *
+ * A model is immutable but for its weights; a workspace is the scratch of one caller. The forward
+ * pass takes packed rows (no padding): any mix of prompts being read, answers being continued and
+ * whole sequences. By the row law the result of a row does not depend on the mix. */
+#ifndef MODEL_TRANSFORMER_H
+#define MODEL_TRANSFORMER_H
+
+#include "model/kv_store.h"
+#include "model/rope.h"
+#include "model/tape.h"
+#include "model/weights.h"
+
+typedef struct model {
+    model_config config; /* shallow copy; owned by the files or by the caller of model_create */
+    model_layout layout;
+    mem_arena arena;
+    float *params; /* [layout.total] */
+    model_weights weights;
+    rope_table rope[MODEL_MAX_ROPES];
+    int max_context; /* positions that the rotary tables cover */
+} model;
+
+/* Loads a model. max_context <= 0: the model's own maximum. config stays owned by `files`, which
+ * must outlive the model. */
+grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err);
+void model_destroy(model *m);
+
+/* Sum of squared bits of the parameters: tells whether two sets of weights are the same. */
+uint64_t model_fingerprint(const model *m);
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+typedef struct workspace {
+    mem_arena arena;
+    int max_rows;
+    float *x, *x_mid, *h, *q, *k, *v, *attn, *gate, *up; /* [max_rows][...] */
+} workspace;
+
+grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err);
+void workspace_deinit(workspace *ws);
+size_t workspace_bytes(const model_config *c, int max_rows);
+
+typedef struct model_rows {
+    int m;                /* rows, at most the workspace's max_rows */
+    const int32_t *token; /* [m] */
+    const int32_t *pos;   /* [m] */
+    const ops_span *spans;
+    int n_spans;
+} model_rows;
+
+/* Runs all layers, writes keys and values of the rows into kv, and leaves the residual stream after
+ * the last layer (the input of the final norm) in *out [m][hidden], which points into the workspace
+ * or the tape. With a tape the rows are appended to it (t->rows grows by m; capacity is the caller's
+ * duty). w is the model's weights or another set of the same layout (a frozen reference). */
+void model_forward(const model *m, const model_weights *w, pool *threads, workspace *ws, kv_store *kv,
+                   const model_rows *rows, tape *t, float **out);
+
+/* h = final norm of x; x and h may be the same. */
+void model_final_norm(const model *m, const model_weights *w, pool *threads, float *h, const float *x, int rows);
+
+/* ---- backward ------------------------------------------------------------------------------- */
+
+/* The head's rows: each asks for the log-prob of one target at one trunk row. */
+typedef struct head_rows {
+    int m;
+    const int32_t *row;    /* [m] canonical row of the group whose residual stream it reads */
+    const int32_t *target; /* [m] */
+    const uint32_t *const *allowed; /* [m] or NULL, see ops_head_logprob */
+    const ops_softmax_row *stats;   /* [m] from the forward pass */
+    const float *coef;              /* [m] d loss / d logprob */
+    const float *entropy_coef;      /* [m] d loss / d entropy, or NULL */
+    float inv_temperature;
+} head_rows;
+
+/* One prompt and its trained answers. Canonical row order: the answers' rows, prompt rows last. */
+typedef struct backward_group {
+    int rows, prompt;          /* all rows; positions of the prompt */
+    const int32_t *token, *pos; /* [rows] */
+    const int32_t *tape_row;   /* [rows] where the tape holds each row */
+    const ops_span *spans;     /* [n_spans] answers in order, the prompt last; rows are canonical */
+    int n_spans;
+    head_rows head;
+    const float *dvalue; /* value and score heads instead of head: [rows] d loss / d output, or NULL */
+} backward_group;
+
+typedef struct backward_workspace {
+    mem_arena arena;
+    int max_rows; /* rows of all groups of one call */
+    int unit_rows;
+    float *dx, *q, *attn, *dattn, *dq, *dkv;                              /* [max_rows][...] */
+    float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [unit_rows][...] */
+    float *transposed, *head_scratch, *attention_scratch;
+    size_t attention_scratch_each;
+    size_t bytes;
+} backward_workspace;
+
+enum { MODEL_UNIT_ROWS = 1024 }; /* rows whose weight gradient is one addend, see docs/architecture.md */
+
+grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
+                                    int max_positions, grpo_error *err);
+void backward_workspace_deinit(backward_workspace *ws);
+
+/* Adds the gradient of the groups' losses to `grad` (a view with the model's layout; parts with NULL
+ * data are frozen and skipped). The sum over groups runs in list order, so that splitting the list
+ * over several calls changes no bit. Loss values are the caller's. */
+void model_backward(const model *m, const model_weights *w, model_weights *grad, pool *threads,
+                    backward_workspace *ws, const tape *t, const kv_store *kv, const backward_group *groups,
+                    int n_groups);
+
+#endif

@@ -1,0 +1,60 @@
+/* The parameters of a model: one flat f32 array, a table of what lies where, and views that give
+ * every layer's matrices and vectors. Parameters, gradients and both Adam moments share the layout,
+ * so the optimiser runs over flat arrays. */
+#ifndef MODEL_WEIGHTS_H
+#define MODEL_WEIGHTS_H
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "model/config.h"
+#include "model/files.h"
+
+typedef struct model_param {
+    char name[96];   /* Hugging Face name */
+    int is_matrix;   /* 1: packed [n][k]; 0: n plain numbers */
+    int n, k;        /* k = 1 for vectors */
+    size_t offset;   /* into the flat array, in floats; a multiple of 16 */
+    size_t elements; /* floats taken, padding included */
+} model_param;
+
+typedef struct model_layout {
+    model_param *params;
+    int count;
+    size_t capacity;
+    size_t total;        /* floats in the flat array */
+    uint64_t parameters; /* numbers that count (no padding) */
+} model_layout;
+
+/* Absent parts are NULL (in a matrix: data == NULL). */
+typedef struct model_layer {
+    ops_matrix q, k, v, o, gate, up, down;
+    float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    float *attn_norm, *q_norm, *k_norm, *post_attn_norm, *mlp_norm, *post_mlp_norm;
+} model_layer;
+
+typedef struct model_weights {
+    ops_matrix embed;
+    ops_matrix head; /* the same memory as embed when tied */
+    float *final_norm, *head_bias;
+    model_layer *layer; /* [layers], owned */
+} model_weights;
+
+/* Fills layout from the configuration. */
+grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_error *err);
+void model_layout_deinit(model_layout *layout);
+int model_layout_find(const model_layout *layout, const char *name); /* -1 when absent */
+
+/* A view on a flat array of layout.total floats; valid while the array is. */
+grpo_status model_weights_view(model_weights *w, const model_config *c, float *base, grpo_error *err);
+void model_weights_deinit(model_weights *w);
+
+/* Reads every parameter from files into base (packing matrices), on all threads. Missing tensors,
+ * wrong shapes and numbers that are not finite are refused by name. */
+grpo_status model_weights_load(float *base, const model_layout *layout, const model_files *files,
+                               pool *threads, grpo_error *err);
+
+/* Copies one parameter between the flat array and plain row-major [n][k]. */
+void model_param_export(const model_param *p, const float *base, float *dst);
+void model_param_import(const model_param *p, float *base, const float *src);
+
+#endif
