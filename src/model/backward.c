@@ -1,0 +1,461 @@
+/* Backward pass: head, then layer by layer from the last to the first.
+ *
+ * Rows of a group stand in canonical order (answers, prompt last). Everything but attention works on
+ * units: at most MODEL_UNIT_ROWS consecutive rows of one group. A unit's weight gradient is one addend,
+ * and units are added in order, so how many groups share a call changes nothing. Attention works on whole
+ * groups, since the answers' queries send gradients to the prompt's keys and values.
+ *
+ * Names: d<x> is the gradient of the loss with respect to <x>. */
+#include <string.h>
+
+#include "model/forward_layer.h"
+
+typedef struct unit {
+    int first, rows; /* rows of the call */
+} unit;
+
+/* What all pieces of one call share. */
+typedef struct backward_call {
+    const model *m;
+    const model_weights *w;
+    model_weights *grad;
+    pool *threads;
+    backward_workspace *ws;
+    const tape *t;
+    const kv_store *kv;
+    const backward_group *groups;
+    int n_groups;
+} backward_call;
+
+static float *row_of(float *base, int row, int width)
+{
+    return base + (size_t)row * (size_t)width;
+}
+
+/* Calls body for every unit of every group, in order. */
+#define FOR_EACH_UNIT(call, u, g)                                                                                 \
+    for (int g = 0, first_ = 0; g < (call)->n_groups; first_ += (call)->groups[g].rows, g++)                      \
+        for (unit u = {first_, 0};                                                                                \
+             u.rows = first_ + (call)->groups[g].rows - u.first,                                                  \
+                  u.rows = u.rows < MODEL_UNIT_ROWS ? u.rows : MODEL_UNIT_ROWS, u.rows > 0;                       \
+             u.first += u.rows)
+
+/* ---- gathering rows of the tape ---------------------------------------------------------------- */
+
+typedef struct gather_job {
+    float *dst;
+    const float *src;
+    const int32_t *row;
+    size_t width;
+} gather_job;
+
+static void gather_rows(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const gather_job *job = context;
+    for (int i = begin; i < end; i++)
+        memcpy(job->dst + (size_t)i * job->width, job->src + (size_t)job->row[i] * job->width,
+               job->width * sizeof *job->dst);
+}
+
+static void gather(pool *threads, float *dst, const float *src, int width, const int32_t *row, int m)
+{
+    gather_job job = {dst, src, row, (size_t)width};
+    pool_run(threads, m, 64, gather_rows, &job);
+}
+
+static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of_group, unit u)
+{
+    return b->groups[g].tape_row + (u.first - first_of_group);
+}
+
+/* ---- gradients of one product, and of one norm ---------------------------------------------------- */
+
+/* dx (=, or += when residual is dx) dy W; dw += dy^T x; db += column sums of dy. */
+static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, float *db, float *dx, const float *residual,
+                         const float *dy, const float *x, int m)
+{
+    ops_matrix t = {w.k, w.n, b->ws->transposed};
+    ops_pack_transposed(b->threads, t, w);
+    ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
+    ops_gemm(b->threads, &product, 1, dy, w.n, m);
+    if (dw.data)
+        ops_gemm_dw(b->threads, dw, dy, w.n, x, w.k, m);
+    if (db)
+        ops_bias_grad(b->threads, db, dy, w.n, w.n, m);
+}
+
+static void norm_grad(const backward_call *b, float *dx, int accumulate, float *dw, const float *dy, const float *x,
+                      const float *w, int groups, int n, int m)
+{
+    const model_config *c = &b->m->config;
+    int width = groups * n;
+    ops_rmsnorm_grad(b->threads, dx, width, accumulate, dw, dy, width, x, width, w, c->norm_offset, c->norm_eps,
+                     groups, n, m);
+}
+
+/* ---- MLP half: from d(layer output) in dx to d(x_mid) in dx ---------------------------------------- */
+
+/* x_mid of the unit's rows: from the tape, or recomputed from x and attn. */
+static const float *unit_x_mid(const backward_call *b, const layer_pass *lp, const int32_t *rows, const float *attn,
+                               int m)
+{
+    const model_config *c = &b->m->config;
+    const tape_layer *l = &b->t->layer[lp->index];
+    backward_workspace *ws = b->ws;
+    if (l->x_mid) {
+        gather(b->threads, ws->x_mid, l->x_mid, c->hidden, rows, m);
+    } else {
+        gather(b->threads, ws->x, l->x, c->hidden, rows, m);
+        layer_attention_output(lp, ws->x_mid, attn, ws->x, ws->dh, m);
+    }
+    return ws->x_mid;
+}
+
+static void unit_gate_up(const backward_call *b, const layer_pass *lp, const int32_t *rows, const float *h, int m)
+{
+    const model_config *c = &b->m->config;
+    const tape_layer *l = &b->t->layer[lp->index];
+    backward_workspace *ws = b->ws;
+    if (l->gate) {
+        gather(b->threads, ws->gate, l->gate, c->ffn, rows, m);
+        gather(b->threads, ws->up, l->up, c->ffn, rows, m);
+    } else {
+        layer_gate_up(lp, ws->gate, ws->up, h, m);
+    }
+}
+
+/* With post norms the branch's output before its norm is needed: y = x W^T + bias, into scratch. */
+static void branch_output(const backward_call *b, ops_matrix w, const float *bias, float *y, const float *x, int m)
+{
+    ops_product product = {.w = w, .y = y, .ldy = w.n, .bias = bias};
+    ops_gemm(b->threads, &product, 1, x, w.k, m);
+}
+
+static void mlp_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows, float *dx,
+                     const float *attn, int m)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    const model_layer *w = lp->w;
+    const float *x_mid = unit_x_mid(b, lp, rows, attn, m), *h = x_mid;
+    if (c->pre_norms) {
+        layer_mlp_norm(lp, ws->h, x_mid, m);
+        h = ws->h;
+    }
+    unit_gate_up(b, lp, rows, h, m);
+    const float *dy = dx;
+    if (c->post_norms) {
+        ops_glu(b->threads, c->activation, ws->act, c->ffn, ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
+        branch_output(b, w->down, w->down_bias, ws->x, ws->act, m);
+        norm_grad(b, ws->dh, 0, g->post_mlp_norm, dx, ws->x, w->post_mlp_norm, 1, c->hidden, m);
+        dy = ws->dh;
+    }
+    /* dact = dy Wdown needs no activation; dWdown needs act, which glu_grad rebuilds on its way. */
+    ops_matrix t = {w->down.k, w->down.n, ws->transposed};
+    ops_pack_transposed(b->threads, t, w->down);
+    ops_product product = {.w = t, .y = ws->dact, .ldy = c->ffn};
+    ops_gemm(b->threads, &product, 1, dy, c->hidden, m);
+    ops_glu_grad(b->threads, c->activation, ws->dact, c->ffn, ws->up, c->ffn, ws->act, c->ffn, ws->dact, c->ffn,
+                 ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
+    if (g->down.data)
+        ops_gemm_dw(b->threads, g->down, dy, c->hidden, ws->act, c->ffn, m);
+    if (g->down_bias)
+        ops_bias_grad(b->threads, g->down_bias, dy, c->hidden, c->hidden, m);
+    /* dact is now dgate, up is dup */
+    float *dh = c->post_norms ? ws->x : ws->dh;
+    product_grad(b, w->gate, g->gate, g->gate_bias, dh, NULL, ws->dact, h, m);
+    product_grad(b, w->up, g->up, g->up_bias, dh, dh, ws->up, h, m);
+    if (c->pre_norms)
+        norm_grad(b, dx, 1, g->mlp_norm, dh, x_mid, w->mlp_norm, 1, c->hidden, m);
+    else
+        ops_add(b->threads, dx, c->hidden, dh, c->hidden, c->hidden, m);
+}
+
+/* From d(x_mid) in dx to d(attn). */
+static void attention_output_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const float *dx,
+                                  const float *attn, float *dattn, int m)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    const float *dy = dx;
+    if (c->post_norms) {
+        branch_output(b, lp->w->o, lp->w->o_bias, ws->x, attn, m);
+        norm_grad(b, ws->dh, 0, g->post_attn_norm, dx, ws->x, lp->w->post_attn_norm, 1, c->hidden, m);
+        dy = ws->dh;
+    }
+    product_grad(b, lp->w->o, g->o, g->o_bias, dattn, NULL, dy, attn, m);
+}
+
+/* ---- attention half: from dq, dk, dv to d(layer input) in dx ------------------------------------------ */
+
+static void unrotate(const backward_call *b, int layer, float *x, int ldx, int heads, const int32_t *pos, int m)
+{
+    const model_config *c = &b->m->config;
+    int which = c->layer[layer].rope;
+    if (which < 0)
+        return;
+    const rope_table *t = &b->m->rope[which];
+    ops_rope(b->threads, x, ldx, heads, c->head_dim, c->rotary_dim, t->cos, t->sin, pos, 1, m);
+}
+
+/* Gradient through the norm of queries or keys: recomputes the projection before the norm. */
+static void qk_norm_grad(const backward_call *b, ops_matrix w, const float *bias, const float *norm, float *dnorm,
+                         float *dx, const float *h, int heads, float *scratch, int m)
+{
+    const model_config *c = &b->m->config;
+    branch_output(b, w, bias, scratch, h, m);
+    int groups = c->qk_norm == 2 ? 1 : heads, n = c->qk_norm == 2 ? heads * c->head_dim : c->head_dim;
+    norm_grad(b, dx, 0, dnorm, dx, scratch, norm, groups, n, m);
+}
+
+static void copy_columns(float *dst, const float *src, int lds, int n, int m)
+{
+    for (int i = 0; i < m; i++)
+        memcpy(dst + (size_t)i * (size_t)n, src + (size_t)i * (size_t)lds, (size_t)n * sizeof *dst);
+}
+
+static void qkv_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows,
+                     const int32_t *pos, float *dx, float *dq, const float *dkv, int m)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    const model_layer *w = lp->w;
+    int kv_width = c->kv_heads * c->head_dim;
+    float *dk = ws->tmp_kv, *dv = ws->tmp_kv + (size_t)m * (size_t)kv_width;
+    gather(b->threads, ws->x, b->t->layer[lp->index].x, c->hidden, rows, m);
+    const float *h = ws->x;
+    if (c->pre_norms) {
+        layer_input_norm(lp, ws->h, ws->x, m);
+        h = ws->h;
+    }
+    copy_columns(dk, dkv, 2 * kv_width, kv_width, m);
+    copy_columns(dv, dkv + kv_width, 2 * kv_width, kv_width, m);
+    unrotate(b, lp->index, dq, c->heads * c->head_dim, c->heads, pos, m);
+    unrotate(b, lp->index, dk, kv_width, c->kv_heads, pos, m);
+    if (c->qk_norm) {
+        qk_norm_grad(b, w->q, w->q_bias, w->q_norm, g->q_norm, dq, h, c->heads, ws->tmp_q, m);
+        qk_norm_grad(b, w->k, w->k_bias, w->k_norm, g->k_norm, dk, h, c->kv_heads, ws->tmp_q, m);
+    }
+    product_grad(b, w->q, g->q, g->q_bias, ws->dh, NULL, dq, h, m);
+    product_grad(b, w->k, g->k, g->k_bias, ws->dh, ws->dh, dk, h, m);
+    product_grad(b, w->v, g->v, g->v_bias, ws->dh, ws->dh, dv, h, m);
+    if (c->pre_norms)
+        norm_grad(b, dx, 1, g->attn_norm, ws->dh, ws->x, w->attn_norm, 1, c->hidden, m);
+    else
+        ops_add(b->threads, dx, c->hidden, ws->dh, c->hidden, c->hidden, m);
+}
+
+/* Queries and attention outputs of all rows of the call: from the tape, or recomputed. */
+static void load_attention(const backward_call *b, const layer_pass *lp)
+{
+    const model_config *c = &b->m->config;
+    const tape_layer *l = &b->t->layer[lp->index];
+    backward_workspace *ws = b->ws;
+    int width = c->heads * c->head_dim, first = 0;
+    for (int g = 0; g < b->n_groups; first += b->groups[g].rows, g++) {
+        const backward_group *group = &b->groups[g];
+        float *q = row_of(ws->q, first, width), *attn = row_of(ws->attn, first, width);
+        if (l->q) {
+            gather(b->threads, q, l->q, width, group->tape_row, group->rows);
+            gather(b->threads, attn, l->attn, width, group->tape_row, group->rows);
+            continue;
+        }
+        for (int done = 0, m; done < group->rows; done += m) {
+            m = group->rows - done < MODEL_UNIT_ROWS ? group->rows - done : MODEL_UNIT_ROWS;
+            gather(b->threads, ws->x, l->x, c->hidden, group->tape_row + done, m);
+            const float *h = ws->x;
+            if (c->pre_norms) {
+                layer_input_norm(lp, ws->h, ws->x, m);
+                h = ws->h;
+            }
+            layer_query(lp, row_of(q, done, width), h, group->pos + done, m);
+        }
+        ops_attention(b->threads, kv_layer(b->kv, c, lp->index), group->spans, group->n_spans, q, width, attn, width);
+    }
+}
+
+/* Attention backward for every group; spans get the addresses of their key/value gradients. */
+static void attention_core_grad(const backward_call *b, int layer)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    int width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim, first = 0;
+    for (int g = 0; g < b->n_groups; first += b->groups[g].rows, g++) {
+        const backward_group *group = &b->groups[g];
+        float *dkv = row_of(ws->dkv, first, 2 * kv_width);
+        memset(dkv, 0, (size_t)group->rows * 2 * (size_t)kv_width * sizeof *dkv);
+        float *prompt = row_of(dkv, group->rows - group->prompt, 2 * kv_width);
+        ops_span_grad spans[group->n_spans];
+        for (int s = 0; s < group->n_spans; s++) {
+            const ops_span *span = &group->spans[s];
+            float *own = row_of(dkv, span->first_row, 2 * kv_width);
+            spans[s] = (ops_span_grad){.span = *span,
+                                       .prefix = group->prompt,
+                                       .dk_own = own,
+                                       .dv_own = own + kv_width,
+                                       .dk_prefix = prompt,
+                                       .dv_prefix = prompt + kv_width};
+        }
+        ops_group whole = {0, group->n_spans};
+        ops_attention_grad(b->threads, kv_layer(b->kv, c, layer), spans, &whole, 1, row_of(ws->q, first, width), width,
+                           row_of(ws->attn, first, width), width, row_of(ws->dattn, first, width), width,
+                           row_of(ws->dq, first, width), width, 2 * kv_width, ws->attention_scratch,
+                           ws->attention_scratch_each);
+    }
+}
+
+static void layer_backward(const backward_call *b, int index)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    layer_pass lp = {b->m, &b->w->layer[index], b->threads, index};
+    model_layer *g = &b->grad->layer[index];
+    int width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim;
+    load_attention(b, &lp);
+    FOR_EACH_UNIT(b, u, n) {
+        const int32_t *rows = unit_tape_rows(b, n, first_, u);
+        float *dx = row_of(ws->dx, u.first, c->hidden), *attn = row_of(ws->attn, u.first, width);
+        mlp_grad(b, &lp, g, rows, dx, attn, u.rows);
+        attention_output_grad(b, &lp, g, dx, attn, row_of(ws->dattn, u.first, width), u.rows);
+    }
+    attention_core_grad(b, index);
+    FOR_EACH_UNIT(b, u, n) {
+        const int32_t *rows = unit_tape_rows(b, n, first_, u);
+        qkv_grad(b, &lp, g, rows, b->groups[n].pos + (u.first - first_), row_of(ws->dx, u.first, c->hidden),
+                 row_of(ws->dq, u.first, width), row_of(ws->dkv, u.first, 2 * kv_width), u.rows);
+    }
+}
+
+/* ---- head ------------------------------------------------------------------------------------------------ */
+
+/* d(loss)/d(residual stream after the last layer) of one group, added into dx; head rows in units. */
+static void head_backward(const backward_call *b, const backward_group *group, float *dx)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    const head_rows *head = &group->head;
+    const float *last = b->t->layer[c->layers].x;
+    int32_t tape_row[MODEL_UNIT_ROWS];
+    for (int done = 0, m; done < head->m; done += m) {
+        m = head->m - done < MODEL_UNIT_ROWS ? head->m - done : MODEL_UNIT_ROWS;
+        for (int i = 0; i < m; i++)
+            tape_row[i] = group->tape_row[head->row[done + i]];
+        gather(b->threads, ws->x, last, c->hidden, tape_row, m);
+        model_final_norm(b->m, b->w, b->threads, ws->h, ws->x, m);
+        ops_head_grad(b->threads, b->w->head, b->grad->head, ws->h, c->hidden, head->inv_temperature,
+                      head->target + done, head->allowed ? head->allowed + done : NULL, head->stats + done,
+                      head->coef + done, head->entropy_coef ? head->entropy_coef + done : NULL, ws->dh, c->hidden, m,
+                      ws->head_scratch);
+        norm_grad(b, ws->x_mid, 0, b->grad->final_norm, ws->dh, ws->x, b->w->final_norm, 1, c->hidden, m);
+        for (int i = 0; i < m; i++)
+            ops_add(NULL, row_of(dx, head->row[done + i], c->hidden), c->hidden, row_of(ws->x_mid, i, c->hidden),
+                    c->hidden, c->hidden, 1);
+    }
+}
+
+/* One number per row (value and score heads): y = w . norm(x) + b. */
+static void scalar_head_backward(const backward_call *b, const backward_group *group, float *dx)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    for (int done = 0, m; done < group->rows; done += m) {
+        m = group->rows - done < MODEL_UNIT_ROWS ? group->rows - done : MODEL_UNIT_ROWS;
+        const float *dy = group->dvalue + done;
+        gather(b->threads, ws->x, b->t->layer[c->layers].x, c->hidden, group->tape_row + done, m);
+        model_final_norm(b->m, b->w, b->threads, ws->h, ws->x, m);
+        product_grad(b, b->w->head, b->grad->head, b->grad->head_bias, ws->dh, NULL, dy, ws->h, m);
+        norm_grad(b, row_of(dx, done, c->hidden), 1, b->grad->final_norm, ws->dh, ws->x, b->w->final_norm, 1,
+                  c->hidden, m);
+    }
+}
+
+void model_backward(const model *m, const model_weights *w, model_weights *grad, pool *threads,
+                    backward_workspace *ws, const tape *t, const kv_store *kv, const backward_group *groups,
+                    int n_groups)
+{
+    backward_call b = {m, w, grad, threads, ws, t, kv, groups, n_groups};
+    const model_config *c = &m->config;
+    int first = 0;
+    for (int g = 0; g < n_groups; first += groups[g].rows, g++) {
+        float *dx = row_of(ws->dx, first, c->hidden);
+        memset(dx, 0, (size_t)groups[g].rows * (size_t)c->hidden * sizeof *dx);
+        if (groups[g].dvalue)
+            scalar_head_backward(&b, &groups[g], dx);
+        else
+            head_backward(&b, &groups[g], dx);
+    }
+    for (int i = c->layers - 1; i >= 0; i--)
+        layer_backward(&b, i);
+    if (!grad->embed.data)
+        return;
+    FOR_EACH_UNIT(&b, u, n)
+        ops_embed_grad(threads, grad->embed, row_of(ws->dx, u.first, c->hidden), c->hidden,
+                       groups[n].token + (u.first - first_), u.rows, c->embedding_scale);
+}
+
+/* ---- workspace ----------------------------------------------------------------------------------------------- */
+
+static size_t largest_transposed(const model_config *c)
+{
+    size_t width = ops_matrix_elements(c->hidden, c->heads * c->head_dim),
+           back = ops_matrix_elements(c->heads * c->head_dim, c->hidden);
+    size_t mlp = ops_matrix_elements(c->hidden, c->ffn), mlp_back = ops_matrix_elements(c->ffn, c->hidden);
+    size_t best = width > back ? width : back;
+    best = mlp > best ? mlp : best;
+    return mlp_back > best ? mlp_back : best;
+}
+
+grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
+                                    int max_positions, grpo_error *err)
+{
+    memset(ws, 0, sizeof *ws);
+    const model_config *c = &m->config;
+    size_t hidden = (size_t)c->hidden, width = (size_t)(c->heads * c->head_dim),
+           kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)c->ffn;
+    size_t rows = (size_t)max_rows, unit_rows = rows < MODEL_UNIT_ROWS ? rows : MODEL_UNIT_ROWS;
+    if (c->head == MODEL_HEAD_LM)
+        unit_rows = MODEL_UNIT_ROWS; /* head rows can outnumber trunk rows */
+    ws->max_rows = max_rows;
+    ws->unit_rows = (int)unit_rows;
+    ws->attention_scratch_each = ops_attention_grad_scratch(kv_layer(&(kv_store){0}, c, 0), max_positions);
+    struct {
+        float **field;
+        size_t floats;
+    } parts[] = {
+        {&ws->dx, rows * hidden},
+        {&ws->q, rows * width},
+        {&ws->attn, rows * width},
+        {&ws->dattn, rows * width},
+        {&ws->dq, rows * width},
+        {&ws->dkv, rows * 2 * kv_width},
+        {&ws->x, unit_rows * hidden},
+        {&ws->h, unit_rows * hidden},
+        {&ws->x_mid, unit_rows * hidden},
+        {&ws->dh, unit_rows * hidden},
+        {&ws->gate, unit_rows * ffn},
+        {&ws->up, unit_rows * ffn},
+        {&ws->act, unit_rows * ffn},
+        {&ws->dact, unit_rows * ffn},
+        {&ws->tmp_q, c->qk_norm ? unit_rows * width : 0},
+        {&ws->tmp_kv, unit_rows * 2 * kv_width},
+        {&ws->transposed, largest_transposed(c)},
+        {&ws->head_scratch,
+         c->head == MODEL_HEAD_LM ? ops_head_scratch(threads, c->hidden, c->vocab, (int)unit_rows) : 0},
+        {&ws->attention_scratch, ws->attention_scratch_each * (size_t)pool_threads(threads)},
+    };
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        bytes += mem_arena_size(parts[i].floats, sizeof(float));
+    ws->bytes = bytes;
+    grpo_status status = mem_arena_init(&ws->arena, bytes, "the backward pass", err);
+    for (size_t i = 0; status == GRPO_OK && i < sizeof parts / sizeof *parts; i++)
+        *parts[i].field = mem_arena_alloc(&ws->arena, parts[i].floats, sizeof(float));
+    return status;
+}
+
+void backward_workspace_deinit(backward_workspace *ws)
+{
+    mem_arena_deinit(&ws->arena);
+    memset(ws, 0, sizeof *ws);
+}
