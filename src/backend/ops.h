@@ -196,6 +196,11 @@ void ops_head_logits(pool *p, ops_matrix w, const float *h, int ldh, float inv_t
 void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32_t *const *allowed,
                        ops_softmax_row *rows, int want_entropy, int m);
 
+/* The entry drawn by inverse transform: the first v whose cumulative probability, in id order, exceeds
+ * `uniform` in [0, 1). stats: of this row under the same bitmap (allowed may be NULL). */
+int32_t ops_softmax_draw(const float *z, int vocab, const uint32_t *allowed, ops_softmax_row stats,
+                         double uniform);
+
 /* exp(z_v - max) as the operations above compute it, and log as they compute it. */
 float ops_exp(float x);
 float ops_log(float x);

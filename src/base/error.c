@@ -33,16 +33,17 @@ grpo_status grpo_error_prefix(grpo_error *err, const char *format, ...)
 {
     if (!err)
         return GRPO_ERR_INTERNAL;
-    char prefix[sizeof err->message], whole[sizeof err->message];
+    char prefix[256];
     va_list args;
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    size_t n = strlen(prefix);
-    if (n > sizeof whole - 3)
-        n = sizeof whole - 3;
-    memcpy(whole, prefix, n);
-    snprintf(whole + n, sizeof whole - n, ": %s", err->message);
-    memcpy(err->message, whole, sizeof whole);
+    size_t n = strlen(prefix), rest = strlen(err->message), room = sizeof err->message - n - 3;
+    if (rest > room)
+        rest = room;
+    memmove(err->message + n + 2, err->message, rest);
+    memcpy(err->message, prefix, n);
+    memcpy(err->message + n, ": ", 2);
+    err->message[n + 2 + rest] = 0;
     return err->status;
 }

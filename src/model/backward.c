@@ -387,11 +387,21 @@ void model_backward(const model *m, const model_weights *w, model_weights *grad,
     }
     for (int i = c->layers - 1; i >= 0; i--)
         layer_backward(&b, i);
-    if (!grad->embed.data)
-        return;
-    FOR_EACH_UNIT(&b, u, n)
-        ops_embed_grad(threads, grad->embed, row_of(ws->dx, u.first, c->hidden), c->hidden,
-                       groups[n].token + (u.first - first_), u.rows, c->embedding_scale);
+    for (int g = 0, row = 0; g < n_groups; row += groups[g].rows, g++) {
+        memcpy(row_of(ws->embed_dx, ws->embed_rows, c->hidden), row_of(ws->dx, row, c->hidden),
+               (size_t)groups[g].rows * (size_t)c->hidden * sizeof *ws->dx);
+        memcpy(ws->embed_token + ws->embed_rows, groups[g].token, (size_t)groups[g].rows * sizeof *groups[g].token);
+        ws->embed_rows += groups[g].rows;
+    }
+}
+
+void model_backward_finish(const model *m, model_weights *grad, pool *threads, backward_workspace *ws)
+{
+    const model_config *c = &m->config;
+    if (grad->embed.data)
+        ops_embed_grad(threads, grad->embed, ws->embed_dx, c->hidden, ws->embed_token, ws->embed_rows,
+                       c->embedding_scale);
+    ws->embed_rows = 0;
 }
 
 /* ---- workspace ----------------------------------------------------------------------------------------------- */
@@ -406,50 +416,72 @@ static size_t largest_transposed(const model_config *c)
     return mlp_back > best ? mlp_back : best;
 }
 
-grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
-                                    int max_positions, grpo_error *err)
+typedef struct workspace_part {
+    void **field;
+    size_t floats; /* or int32: the same size */
+} workspace_part;
+
+enum { WORKSPACE_PARTS = 21 };
+
+static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace *ws, const model *m, pool *threads,
+                       int max_rows, int max_batch_rows, int max_positions)
 {
-    memset(ws, 0, sizeof *ws);
     const model_config *c = &m->config;
     size_t hidden = (size_t)c->hidden, width = (size_t)(c->heads * c->head_dim),
-           kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)c->ffn;
-    size_t rows = (size_t)max_rows, unit_rows = rows < MODEL_UNIT_ROWS ? rows : MODEL_UNIT_ROWS;
-    if (c->head == MODEL_HEAD_LM)
-        unit_rows = MODEL_UNIT_ROWS; /* head rows can outnumber trunk rows */
+           kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)c->ffn, rows = (size_t)max_rows,
+           batch = (size_t)max_batch_rows;
+    /* head rows can outnumber trunk rows */
+    size_t unit_rows = rows < MODEL_UNIT_ROWS && c->head != MODEL_HEAD_LM ? rows : MODEL_UNIT_ROWS;
+    size_t head = c->head == MODEL_HEAD_LM ? ops_head_scratch(threads, c->hidden, c->vocab, (int)unit_rows) : 0;
     ws->max_rows = max_rows;
-    ws->unit_rows = (int)unit_rows;
+    ws->max_batch_rows = max_batch_rows;
     ws->attention_scratch_each = ops_attention_grad_scratch(kv_layer(&(kv_store){0}, c, 0), max_positions);
-    struct {
-        float **field;
-        size_t floats;
-    } parts[] = {
-        {&ws->dx, rows * hidden},
-        {&ws->q, rows * width},
-        {&ws->attn, rows * width},
-        {&ws->dattn, rows * width},
-        {&ws->dq, rows * width},
-        {&ws->dkv, rows * 2 * kv_width},
-        {&ws->x, unit_rows * hidden},
-        {&ws->h, unit_rows * hidden},
-        {&ws->x_mid, unit_rows * hidden},
-        {&ws->dh, unit_rows * hidden},
-        {&ws->gate, unit_rows * ffn},
-        {&ws->up, unit_rows * ffn},
-        {&ws->act, unit_rows * ffn},
-        {&ws->dact, unit_rows * ffn},
-        {&ws->tmp_q, c->qk_norm ? unit_rows * width : 0},
-        {&ws->tmp_kv, unit_rows * 2 * kv_width},
-        {&ws->transposed, largest_transposed(c)},
-        {&ws->head_scratch,
-         c->head == MODEL_HEAD_LM ? ops_head_scratch(threads, c->hidden, c->vocab, (int)unit_rows) : 0},
-        {&ws->attention_scratch, ws->attention_scratch_each * (size_t)pool_threads(threads)},
+    workspace_part list[WORKSPACE_PARTS] = {
+        {(void **)&ws->dx, rows * hidden},
+        {(void **)&ws->q, rows * width},
+        {(void **)&ws->attn, rows * width},
+        {(void **)&ws->dattn, rows * width},
+        {(void **)&ws->dq, rows * width},
+        {(void **)&ws->dkv, rows * 2 * kv_width},
+        {(void **)&ws->x, unit_rows * hidden},
+        {(void **)&ws->h, unit_rows * hidden},
+        {(void **)&ws->x_mid, unit_rows * hidden},
+        {(void **)&ws->dh, unit_rows * hidden},
+        {(void **)&ws->gate, unit_rows * ffn},
+        {(void **)&ws->up, unit_rows * ffn},
+        {(void **)&ws->act, unit_rows * ffn},
+        {(void **)&ws->dact, unit_rows * ffn},
+        {(void **)&ws->tmp_q, c->qk_norm ? unit_rows * width : 0},
+        {(void **)&ws->tmp_kv, unit_rows * 2 * kv_width},
+        {(void **)&ws->transposed, largest_transposed(c)},
+        {(void **)&ws->head_scratch, head},
+        {(void **)&ws->attention_scratch, ws->attention_scratch_each * (size_t)pool_threads(threads)},
+        {(void **)&ws->embed_dx, batch * hidden},
+        {(void **)&ws->embed_token, batch},
     };
+    memcpy(parts, list, sizeof list);
+}
+
+size_t backward_workspace_bytes(const model *m, pool *threads, int max_rows, int max_batch_rows, int max_positions)
+{
+    backward_workspace ws;
+    workspace_part parts[WORKSPACE_PARTS];
+    list_parts(parts, &ws, m, threads, max_rows, max_batch_rows, max_positions);
     size_t bytes = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    for (int i = 0; i < WORKSPACE_PARTS; i++)
         bytes += mem_arena_size(parts[i].floats, sizeof(float));
-    ws->bytes = bytes;
+    return bytes;
+}
+
+grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
+                                    int max_batch_rows, int max_positions, grpo_error *err)
+{
+    workspace_part parts[WORKSPACE_PARTS];
+    memset(ws, 0, sizeof *ws);
+    list_parts(parts, ws, m, threads, max_rows, max_batch_rows, max_positions);
+    size_t bytes = backward_workspace_bytes(m, threads, max_rows, max_batch_rows, max_positions);
     grpo_status status = mem_arena_init(&ws->arena, bytes, "the backward pass", err);
-    for (size_t i = 0; status == GRPO_OK && i < sizeof parts / sizeof *parts; i++)
+    for (int i = 0; status == GRPO_OK && i < WORKSPACE_PARTS; i++)
         *parts[i].field = mem_arena_alloc(&ws->arena, parts[i].floats, sizeof(float));
     return status;
 }

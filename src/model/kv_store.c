@@ -127,3 +127,10 @@ grpo_status kv_sequence_fork(kv_store *s, kv_sequence *child, const kv_sequence 
         copy_block(s, child->blocks[full], parent->blocks[full]);
     return status;
 }
+
+void kv_sequence_refresh(kv_store *s, kv_sequence *child, const kv_sequence *parent)
+{
+    int full = parent->length / OPS_KV_BLOCK;
+    if (parent->length % OPS_KV_BLOCK != 0 && child->blocks[full] != parent->blocks[full])
+        copy_block(s, child->blocks[full], parent->blocks[full]);
+}

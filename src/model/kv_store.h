@@ -42,4 +42,7 @@ grpo_status kv_sequence_extend(kv_store *s, kv_sequence *q, int extra, grpo_erro
 /* child (initialised, empty) continues parent: shares full blocks, copies a partial last one. */
 grpo_status kv_sequence_fork(kv_store *s, kv_sequence *child, const kv_sequence *parent, grpo_error *err);
 
+/* After parent's positions were computed anew: refreshes the child's own copy of a partial block. */
+void kv_sequence_refresh(kv_store *s, kv_sequence *child, const kv_sequence *parent);
+
 #endif

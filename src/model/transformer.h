@@ -92,20 +92,31 @@ typedef struct backward_workspace {
     float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [unit_rows][...] */
     float *transposed, *head_scratch, *attention_scratch;
     size_t attention_scratch_each;
-    size_t bytes;
+    /* Gradients of the embedding lookups, kept until model_backward_finish: [max_batch_rows][hidden]. */
+    float *embed_dx;
+    int32_t *embed_token;
+    int embed_rows, max_batch_rows;
 } backward_workspace;
 
 enum { MODEL_UNIT_ROWS = 1024 }; /* rows whose weight gradient is one addend, see docs/architecture.md */
 
+/* max_rows: rows of the groups of one model_backward call; max_batch_rows: of all calls between two
+ * model_backward_finish; max_positions: longest sequence. */
 grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
-                                    int max_positions, grpo_error *err);
+                                    int max_batch_rows, int max_positions, grpo_error *err);
 void backward_workspace_deinit(backward_workspace *ws);
+size_t backward_workspace_bytes(const model *m, pool *threads, int max_rows, int max_batch_rows, int max_positions);
 
 /* Adds the gradient of the groups' losses to `grad` (a view with the model's layout; parts with NULL
- * data are frozen and skipped). The sum over groups runs in list order, so that splitting the list
- * over several calls changes no bit. Loss values are the caller's. */
+ * data are frozen and skipped). May be called several times with parts of one list of groups: every
+ * weight's gradient is summed in list order, so that how the list is split changes no bit. Loss values
+ * are the caller's. */
 void model_backward(const model *m, const model_weights *w, model_weights *grad, pool *threads,
                     backward_workspace *ws, const tape *t, const kv_store *kv, const backward_group *groups,
                     int n_groups);
+
+/* Adds the embedding lookups' gradients of all calls since the last one. They come last because a tied
+ * embedding gets the head's gradient too, and the order of all addends must not depend on the split. */
+void model_backward_finish(const model *m, model_weights *grad, pool *threads, backward_workspace *ws);
 
 #endif

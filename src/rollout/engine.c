@@ -5,6 +5,11 @@
 
 enum { SCORE_ROWS = 512 };
 
+static int head_scratch_rows(engine_plan plan)
+{
+    return plan.head_rows > SCORE_ROWS ? plan.head_rows : SCORE_ROWS;
+}
+
 static int padded(int vocab)
 {
     return (vocab + OPS_PANEL - 1) / OPS_PANEL * OPS_PANEL;
@@ -15,9 +20,9 @@ size_t engine_bytes(const model *m, pool *threads, engine_plan plan)
     const model_config *c = &m->config;
     size_t head = c->head == MODEL_HEAD_LM
                       ? (size_t)plan.head_rows * (size_t)padded(c->vocab) * sizeof(float) +
-                            ops_head_scratch(threads, c->hidden, c->vocab, SCORE_ROWS) * sizeof(float)
+                            ops_head_scratch(threads, c->hidden, c->vocab, head_scratch_rows(plan)) * sizeof(float)
                       : 0;
-    size_t rows = (size_t)(plan.head_rows > SCORE_ROWS ? plan.head_rows : SCORE_ROWS);
+    size_t rows = (size_t)head_scratch_rows(plan);
     return workspace_bytes(c, plan.rows) + head + rows * (size_t)c->hidden * sizeof(float) +
            (size_t)plan.kv_blocks * kv_block_bytes(c);
 }
@@ -29,7 +34,6 @@ grpo_status engine_init(engine *e, const model *m, pool *threads, engine_plan pl
     e->m = m;
     e->threads = threads;
     e->head_rows = plan.head_rows;
-    e->score_rows = SCORE_ROWS;
     e->ldz = padded(c->vocab);
     grpo_status status = workspace_init(&e->ws, c, plan.rows, err);
     if (status == GRPO_OK)
@@ -38,11 +42,11 @@ grpo_status engine_init(engine *e, const model *m, pool *threads, engine_plan pl
         engine_deinit(e);
         return status;
     }
-    int rows = plan.head_rows > SCORE_ROWS ? plan.head_rows : SCORE_ROWS;
+    int rows = head_scratch_rows(plan);
     e->h = mem_calloc((size_t)rows * (size_t)c->hidden, sizeof *e->h);
     if (c->head == MODEL_HEAD_LM) {
         e->z = mem_calloc((size_t)plan.head_rows * (size_t)e->ldz, sizeof *e->z);
-        e->head_scratch = mem_calloc(ops_head_scratch(threads, c->hidden, c->vocab, SCORE_ROWS), sizeof(float));
+        e->head_scratch = mem_calloc(ops_head_scratch(threads, c->hidden, c->vocab, head_scratch_rows(plan)), sizeof(float));
     }
     if (!e->h || (c->head == MODEL_HEAD_LM && (!e->z || !e->head_scratch))) {
         engine_deinit(e);
@@ -124,8 +128,6 @@ static void score_span(engine *e, const model_weights *w, const float *x, const 
     const model_config *c = &e->m->config;
     /* row i of the span predicts token first_pos + i + 1 */
     int first_target = span->first_pos + 1, end_target = span->first_pos + span->rows + 1;
-    if (s->prefix_hidden && s->score_from == s->first && span->first_pos == s->first && s->score_from < s->n)
-        score_rows(e, w, s->prefix_hidden, s->first, 1, s, inv_temperature, want_entropy);
     if (first_target < s->score_from)
         first_target = s->score_from;
     if (end_target > s->n)
@@ -135,7 +137,7 @@ static void score_span(engine *e, const model_weights *w, const float *x, const 
         score_rows(e, w, x + (size_t)row * (size_t)c->hidden, first_target, end_target - first_target, s,
                    inv_temperature, want_entropy);
     }
-    if (s->last_hidden && span->first_pos + span->rows == s->n)
+    if (s->last_hidden && span->first_pos + span->rows == s->run)
         memcpy(s->last_hidden, x + (size_t)(span->first_row + span->rows - 1) * (size_t)c->hidden,
                (size_t)c->hidden * sizeof *x);
 }
@@ -167,15 +169,17 @@ grpo_status engine_run(engine *e, const model_weights *w, known_sequence *sequen
     for (int i = 0; i < count && status == GRPO_OK; i++) {
         known_sequence *s = &sequences[i];
         s->kv->length = s->first;
-        if (s->n > e->m->max_context)
+        if (s->run > e->m->max_context)
             status = grpo_fail(err, GRPO_ERR_FORMAT, "a sequence of %d tokens is longer than the context of %d", s->n,
                                e->m->max_context);
         if (status == GRPO_OK)
-            status = kv_sequence_extend(&e->kv, s->kv, s->n - s->first, err);
-        for (int from = s->first; from < s->n && status == GRPO_OK;) {
+            status = kv_sequence_extend(&e->kv, s->kv, s->run - s->first, err);
+        if (status == GRPO_OK && s->prefix_hidden && s->score_from == s->first && s->first < s->n)
+            score_rows(e, w, s->prefix_hidden, s->first, 1, s, inv_temperature, want_entropy);
+        for (int from = s->first; from < s->run && status == GRPO_OK;) {
             if (p.rows == e->ws.max_rows)
                 run_packed(e, w, &p, sequences, inv_temperature, want_entropy, t);
-            int room = e->ws.max_rows - p.rows, rows = s->n - from < room ? s->n - from : room;
+            int room = e->ws.max_rows - p.rows, rows = s->run - from < room ? s->run - from : room;
             pack_span(&p, s, i, from, rows);
             from += rows;
         }

@@ -15,8 +15,7 @@ typedef struct engine {
     float *h;       /* [head_rows][hidden] */
     int head_rows;  /* rows whose logits are computed at once */
     int ldz;
-    float *head_scratch; /* for scoring, [ops_head_scratch] */
-    int score_rows;
+    float *head_scratch;
     const volatile sig_atomic_t *interrupt; /* checked between tokens; may be NULL */
 } engine;
 
@@ -33,19 +32,19 @@ size_t engine_bytes(const model *m, pool *threads, engine_plan plan);
 
 /* ---- whole sequences, for scoring and for training passes on changed weights ------------------------- */
 
-/* One sequence whose tokens are known. Positions [first, n) are run (those before must be stored in kv). */
+/* One sequence whose tokens are known. Positions [first, run) are run; those before must be stored in kv. */
 typedef struct known_sequence {
     const int32_t *token; /* [n] */
-    int n, first;
-    kv_sequence *kv;    /* room for n positions */
-    int32_t *tape_row;  /* [n - first] filled when a tape is given; may be NULL */
-    /* Asked of the head: log-probs of token[i] for i in [score_from, n), given those before it. */
-    int score_from;        /* n: none; at least first + 1, or first when prefix_hidden is given */
-    float *logprob;        /* [n - score_from] */
+    int n, first, run;    /* first <= run <= n; the last token's own row is needed only to go on from it */
+    kv_sequence *kv;      /* room for `run` positions */
+    int32_t *tape_row;    /* [run - first] filled when a tape is given; may be NULL */
+    /* Asked of the head: log-probs of token[i] for i in [score_from, min(n, run + 1)), given those before. */
+    int score_from;         /* n: none; at least first + 1, or first when prefix_hidden is given */
+    float *logprob;         /* [n - score_from] */
     ops_softmax_row *stats; /* [n - score_from], may be NULL */
     const uint32_t *const *allowed; /* [n - score_from] or NULL */
-    const float *prefix_hidden; /* residual stream of position first - 1, when score_from == first */
-    float *last_hidden; /* [hidden] the residual stream of the last position, filled; may be NULL */
+    const float *prefix_hidden;     /* residual stream of position first - 1, when score_from == first */
+    float *last_hidden; /* [hidden] the residual stream of position run - 1, filled; may be NULL */
 } known_sequence;
 
 /* Runs the sequences through the model with weights w (packed together, cut to the workspace's rows),

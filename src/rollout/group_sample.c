@@ -163,6 +163,7 @@ static grpo_status start_group(batch *b, rollout_group *g, float *hidden, grpo_e
         return status;
     known_sequence s = {.token = g->prompt,
                         .n = g->prompt_length,
+                        .run = g->prompt_length,
                         .kv = &g->kv,
                         .tape_row = g->tape_row,
                         .score_from = g->prompt_length,
@@ -178,7 +179,7 @@ static grpo_status draw_first_tokens(batch *b, rollout_group *g, const float *hi
     const model_config *c = &e->m->config;
     model_final_norm(e->m, b->w, e->threads, e->h, hidden, 1);
     ops_head_logits(e->threads, b->w->head, e->h, c->hidden, sampling_inverse_temperature(&b->o->sampling), e->z,
-                    e->ldz, b->stats, b->o->want_entropy, 1);
+                    e->ldz, b->stats, b->o->want_entropy, 1, e->head_scratch);
     for (int first = 0, m; first < g->n_samples; first += m) {
         m = g->n_samples - first < b->max_slots ? g->n_samples - first : b->max_slots;
         slot slots[m];
@@ -272,7 +273,7 @@ static grpo_status forward_one_token(batch *b, grpo_error *err)
         b->slots[i].sample->kv.length++;
     model_final_norm(e->m, b->w, e->threads, e->h, x, b->active);
     ops_head_logits(e->threads, b->w->head, e->h, c->hidden, sampling_inverse_temperature(&b->o->sampling), e->z,
-                    e->ldz, b->stats, b->o->want_entropy, b->active);
+                    e->ldz, b->stats, b->o->want_entropy, b->active, e->head_scratch);
     return GRPO_OK;
 }
 
