@@ -280,7 +280,7 @@ int file_next_line(file_lines *lines, grpo_error *err)
 {
     size_t limit = lines->limit ? lines->limit : (size_t)64 << 20;
     ssize_t n = getline(&lines->line, &lines->capacity, lines->stream);
-    if (n < 0) {
+    if (n < 0 || ferror(lines->stream)) { /* an error may come with the beginning of a line */
         if (!ferror(lines->stream))
             return 0;
         grpo_fail(err, GRPO_ERR_IO, "cannot read %s after line %ld: %s", lines->name, lines->number,

@@ -377,6 +377,11 @@ static void free_records(schema_records *list, const schema *fields)
     *list = (schema_records){0};
 }
 
+void schema_free_records(schema_records *list, const schema_row *row)
+{
+    free_records(list, row->fields);
+}
+
 static grpo_status apply_map(void *target, const schema *s, const schema_node *map, grpo_error *err);
 
 static grpo_status apply_records(schema_records *field, const schema_row *row, const schema_node *node,

@@ -102,6 +102,8 @@ grpo_status schema_tree_override(schema_tree *tree, const schema *s, const char 
                                  const char *origin, grpo_error *err);
 /* Text of a scalar key ("algorithm"), or NULL when it is not in the tree; valid until it changes. */
 const char *schema_tree_text(const schema_tree *tree, const char *key);
+/* True when the key is in the tree, whatever its value. */
+bool schema_tree_has(const schema_tree *tree, const char *key);
 void schema_tree_destroy(schema_tree *tree);
 
 /* ---- tree -> struct ----------------------------------------------------------------------- */
@@ -116,6 +118,8 @@ grpo_status schema_apply(void *target, const schema *s, const schema_tree *tree,
 grpo_status schema_check_required(const void *target, const schema *s, grpo_error *err);
 /* Frees strings and lists and zeroes the struct. */
 void schema_deinit(void *target, const schema *s);
+/* Empties the list of a SCHEMA_RECORDS row. */
+void schema_free_records(schema_records *list, const schema_row *row);
 
 const schema_row *schema_find(const schema *s, const char *key);
 

@@ -365,6 +365,12 @@ const char *schema_tree_text(const schema_tree *tree, const char *key)
     return node && node->kind == SCHEMA_SCALAR && !schema_node_is_null(node) ? node->text : NULL;
 }
 
+bool schema_tree_has(const schema_tree *tree, const char *key)
+{
+    schema_node *parent;
+    return find_path(tree, key, &parent) != NULL;
+}
+
 /* Puts `value` (consumed) at "a.b" in the tree, replacing what is there. */
 static grpo_status put_path(schema_tree *tree, const char *key, schema_node *value, grpo_error *err)
 {
