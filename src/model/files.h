@@ -14,11 +14,14 @@ typedef struct model_files model_files;
 typedef struct model_tensor_info {
     const char *name; /* Hugging Face name; valid while the files are open */
     const char *type; /* "F32", "BF16", "Q4_1", … as stored */
-    int rank;
-    int64_t shape[4];
+    int rank; /* 1 or 2 */
+    int64_t shape[2];
 } model_tensor_info;
 
-/* path: a Hugging Face folder, or a .gguf file. */
+/* path: a Hugging Face folder, or a .gguf file. Opening checks that every tensor which the
+ * configuration calls for is there with its shape, and that no other tensor is that could change what
+ * the model computes. Tensors are listed in the order of model_tensor_walk (model/tensors.h); a tied
+ * head is not among them. */
 grpo_status model_files_open(model_files **out, const char *path, grpo_error *err);
 void model_files_close(model_files *f);
 
@@ -31,14 +34,20 @@ model_tensor_info model_files_tensor(const model_files *f, int index);
 int model_files_find(const model_files *f, const char *name); /* -1 when absent */
 
 /* Decodes rows [first, first + count) of a tensor as f32 into dst[count][columns]. Rank 1 is one row;
- * rank 3 and 4 are seen as [product of the leading shapes][last]. Thread-safe. */
+ * the experts of a mixture are matrices of their own, whatever the format. Values that are not
+ * finite are refused by name (GRPO_ERR_NUMERIC). Thread-safe. */
 grpo_status model_files_read(const model_files *f, int index, int64_t first, int64_t count, float *dst,
                              grpo_error *err);
 
 /* The model's chat template (NULL when it has none). */
 const char *model_files_chat_template(const model_files *f);
 
-/* The folder's config.json as parsed (NULL for GGUF): export starts from it. */
+/* The folder's config.json as parsed (of a multimodal Gemma 3 its text part; NULL for GGUF): export
+ * starts from it. */
 const json_t *model_files_config_json(const model_files *f);
+
+/* The GGUF file behind it, for the tokenizer's metadata; NULL for a folder. */
+struct gguf_file;
+const struct gguf_file *model_files_gguf(const model_files *f);
 
 #endif

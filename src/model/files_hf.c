@@ -1,0 +1,268 @@
+/* Hugging Face folders: config.json, one or several safetensors files, the chat template. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/config_hf.h"
+#include "model/files_internal.h"
+
+enum {
+    MAX_CONFIG = 4 << 20, /* bytes of config.json and of a template */
+    MAX_INDEX = 16 << 20, /* of the shard index and of tokenizer_config.json */
+    MAX_SHARDS = 4096,
+};
+
+static grpo_status parse_if_present(json_t **out, const char *folder, const char *name, size_t limit, grpo_error *err)
+{
+    char *path = file_join(folder, name);
+    *out = NULL;
+    if (!path)
+        return mem_fail(err, "a file name", strlen(folder));
+    grpo_status status = file_exists(path) ? json_parse_file(out, path, limit, err) : GRPO_OK;
+    mem_free(path);
+    return status;
+}
+
+static grpo_status read_config(model_files *f, grpo_error *err)
+{
+    json_t *config, *generation = NULL;
+    char *where = file_join(f->path, "config.json");
+    if (!where)
+        return mem_fail(err, "a file name", strlen(f->path));
+    grpo_status status = parse_if_present(&config, f->path, "config.json", MAX_CONFIG, err);
+    if (status == GRPO_OK && !config)
+        status = grpo_fail(err, GRPO_ERR_IO, "%s: there is no config.json in this folder; a model folder has config.json and "
+                           "model.safetensors", f->path);
+    if (status == GRPO_OK)
+        status = parse_if_present(&generation, f->path, "generation_config.json", MAX_CONFIG, err);
+    if (status == GRPO_OK)
+        status = model_config_from_json(&f->config, config, generation, where, err);
+    if (status == GRPO_OK && !(f->config_json = model_config_text_part(config)))
+        status = mem_fail(err, where, 0);
+    json_decref(config);
+    json_decref(generation);
+    mem_free(where);
+    return status;
+}
+
+static grpo_status add_shard(model_files *f, const char *name, size_t *capacity, grpo_error *err)
+{
+    for (size_t i = 0; i < f->n_shards; i++) {
+        const char *slash = strrchr(f->shards[i].path, '/');
+        if (strcmp(slash ? slash + 1 : f->shards[i].path, name) == 0)
+            return GRPO_OK;
+    }
+    if (name[0] == 0 || strchr(name, '/') || f->n_shards == MAX_SHARDS)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: the shard index names \"%.80s\", which is not a file of this folder",
+                         f->path, name);
+    char *path = file_join(f->path, name);
+    if (!path || mem_reserve((void **)&f->shards, capacity, f->n_shards + 1, sizeof *f->shards) != 0) {
+        mem_free(path);
+        return mem_fail(err, "the list of shards", *capacity * sizeof *f->shards);
+    }
+    grpo_status status = safetensors_open(&f->shards[f->n_shards], path, err);
+    if (status == GRPO_OK)
+        f->n_shards++;
+    mem_free(path);
+    return status;
+}
+
+static grpo_status open_index(model_files *f, const json_t *index, grpo_error *err)
+{
+    const json_t *map = json_object_get(index, "weight_map");
+    const char *key, *last = "";
+    json_t *value;
+    size_t capacity = 0;
+    if (!json_is_object(map))
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s/model.safetensors.index.json has no weight_map", f->path);
+    json_object_foreach((json_t *)map, key, value) {
+        if (!json_is_string(value))
+            return grpo_fail(err, GRPO_ERR_FORMAT, "%s/model.safetensors.index.json: the file of %.80s is not a string",
+                             f->path, key);
+        if (strcmp(json_string_value(value), last) == 0)
+            continue; /* neighbours mostly share a file */
+        last = json_string_value(value);
+        grpo_status status = add_shard(f, last, &capacity, err);
+        if (status != GRPO_OK)
+            return status;
+    }
+    return GRPO_OK;
+}
+
+static grpo_status open_shards(model_files *f, grpo_error *err)
+{
+    json_t *index = NULL;
+    size_t capacity = 0;
+    char *single = file_join(f->path, "model.safetensors");
+    if (!single)
+        return mem_fail(err, "a file name", strlen(f->path));
+    int one = file_exists(single);
+    mem_free(single);
+    if (one)
+        return add_shard(f, "model.safetensors", &capacity, err);
+    grpo_status status = parse_if_present(&index, f->path, "model.safetensors.index.json", MAX_INDEX, err);
+    if (status == GRPO_OK && !index)
+        status = grpo_fail(err, GRPO_ERR_IO, "%s: there is neither model.safetensors nor model.safetensors.index.json "
+                           "(pytorch_model.bin files are not read: convert them to safetensors)", f->path);
+    if (status == GRPO_OK)
+        status = open_index(f, index, err);
+    json_decref(index);
+    return status;
+}
+
+static const safetensors_tensor *find_in_shards(const model_files *f, const char *name)
+{
+    const safetensors_tensor *t = NULL;
+    for (size_t i = 0; i < f->n_shards && !t; i++)
+        t = safetensors_find(&f->shards[i], name);
+    return t;
+}
+
+/* The prefixes that multimodal checkpoints put before the language model's names. */
+static const safetensors_tensor *find_hf(const model_files *f, const char *name)
+{
+    static const char *const prefixes[] = {"language_model.", "model.language_model."};
+    char longer[MODEL_TENSOR_NAME + 32];
+    const safetensors_tensor *t = find_in_shards(f, name);
+    for (int i = 0; i < 2 && !t; i++) { /* the second replaces "model." */
+        const char *rest = i == 1 && strncmp(name, "model.", 6) == 0 ? name + 6 : name;
+        snprintf(longer, sizeof longer, "%s%s", prefixes[i], rest);
+        t = find_in_shards(f, longer);
+    }
+    return t;
+}
+
+/* As transformers: a head that is stored beside the embedding it should be tied to, with other
+ * values, is a head of its own. */
+static void untie_if_different(model_files *f)
+{
+    if (!f->config.tied_embeddings || f->config.head != MODEL_HEAD_LM)
+        return;
+    const safetensors_tensor *head = find_hf(f, "lm_head.weight"), *embed = find_hf(f, "model.embed_tokens.weight");
+    if (!head || !embed || head->dtype != embed->dtype || head->end - head->begin != embed->end - embed->begin)
+        return;
+    if (memcmp(head->data, embed->data, (size_t)(head->end - head->begin)) != 0) {
+        f->config.tied_embeddings = 0;
+        json_object_set_new(f->config_json, "tie_word_embeddings", json_false());
+    }
+}
+
+static grpo_status place_hf(model_files *f, files_entry *e, grpo_error *err)
+{
+    const model_tensor *t = &e->tensor;
+    const safetensors_tensor *s = find_hf(f, t->name);
+    if (!s && t->role == MODEL_T_EMBED && f->config.tied_embeddings)
+        s = find_hf(f, "lm_head.weight");
+    if (!s)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s is missing", f->path, t->name);
+    int fits = s->rank == t->rank && s->shape[t->rank - 1] == t->columns && (t->rank == 1 || s->shape[0] == t->rows);
+    if (!fits) {
+        char have[96] = "", want[48];
+        for (int i = 0; i < s->rank && i < 4; i++)
+            snprintf(have + strlen(have), sizeof have - strlen(have), "%s%lld", i ? ", " : "", (long long)s->shape[i]);
+        snprintf(want, sizeof want, t->rank == 2 ? "%d, %d" : "%.0d%d", t->rank == 2 ? t->rows : 0, t->columns);
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s has shape [%s], config.json asks for [%s]", f->path,
+                         t->name, have, want);
+    }
+    if (s->dtype > SAFETENSORS_BF16)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: tensor %s has dtype %s (F32, F16 and BF16 are supported)",
+                         f->path, t->name, safetensors_dtype_name(s->dtype));
+    e->type = tensor_type_named(safetensors_dtype_name(s->dtype));
+    e->data = s->data;
+    return GRPO_OK;
+}
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static int is_ignorable(const model_files *f, const char *name)
+{
+    static const char *const other_parts[] = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.",
+                                              "model.multi_modal_projector."};
+    if (ends_with(name, "rotary_emb.inv_freq"))
+        return 1; /* a table old files carry; it follows from the configuration */
+    if (ends_with(name, "lm_head.weight") && (f->config.tied_embeddings || f->config.head != MODEL_HEAD_LM))
+        return 1;
+    for (size_t i = 0; i < sizeof other_parts / sizeof *other_parts; i++)
+        if (strncmp(name, other_parts[i], strlen(other_parts[i])) == 0)
+            return 1;
+    return 0;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    const unsigned char *x = *(const unsigned char *const *)a, *y = *(const unsigned char *const *)b;
+    return (x > y) - (x < y);
+}
+
+/* A tensor that the configuration does not account for means that the model computes something else. */
+static grpo_status refuse_others(const model_files *f, grpo_error *err)
+{
+    const unsigned char **placed = mem_calloc((size_t)f->count, sizeof *placed);
+    grpo_status status = GRPO_OK;
+    if (!placed)
+        return mem_fail(err, "the list of tensors", (size_t)f->count * sizeof *placed);
+    for (int i = 0; i < f->count; i++)
+        placed[i] = f->entries[i].data;
+    qsort(placed, (size_t)f->count, sizeof *placed, compare_addresses);
+    for (size_t s = 0; s < f->n_shards; s++)
+        for (size_t i = 0; i < f->shards[s].n_tensors && status == GRPO_OK; i++) {
+            const safetensors_tensor *t = &f->shards[s].tensors[i];
+            if (!bsearch(&t->data, placed, (size_t)f->count, sizeof *placed, compare_addresses) && !is_ignorable(f, t->name))
+                status = grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                                   "%s: tensor %s belongs to no part of a %s model as config.json describes it",
+                                   f->shards[s].path, t->name, f->config.family);
+        }
+    mem_free(placed);
+    return status;
+}
+
+/* chat_template in tokenizer_config.json: a string, or a list of named ones of which "default" is taken. */
+static const char *template_of(const json_t *tokenizer_config)
+{
+    const json_t *v = json_object_get(tokenizer_config, "chat_template");
+    for (size_t i = 0; json_is_array(v) && i < json_array_size(v); i++) {
+        const json_t *item = json_array_get(v, i);
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name && strcmp(name, "default") == 0)
+            return json_string_value(json_object_get(item, "template"));
+    }
+    return json_string_value(v);
+}
+
+static grpo_status read_template(model_files *f, grpo_error *err)
+{
+    json_t *config = NULL;
+    char *path = file_join(f->path, "chat_template.jinja");
+    grpo_status status = path ? GRPO_OK : mem_fail(err, "a file name", strlen(f->path));
+    if (path && file_exists(path))
+        status = file_read(&f->chat_template, NULL, path, MAX_CONFIG, err);
+    else if (path)
+        status = parse_if_present(&config, f->path, "tokenizer_config.json", MAX_INDEX, err);
+    const char *text = template_of(config);
+    if (text && !(f->chat_template = mem_strdup(text)))
+        status = mem_fail(err, "the chat template", strlen(text));
+    json_decref(config);
+    mem_free(path);
+    return status;
+}
+
+grpo_status files_open_hf(model_files *f, grpo_error *err)
+{
+    grpo_status status = read_config(f, err);
+    if (status == GRPO_OK)
+        status = open_shards(f, err);
+    if (status == GRPO_OK) {
+        untie_if_different(f);
+        status = files_list_tensors(f, err);
+    }
+    for (int i = 0; i < f->count && status == GRPO_OK; i++)
+        status = place_hf(f, &f->entries[i], err);
+    if (status == GRPO_OK)
+        status = refuse_others(f, err);
+    return status == GRPO_OK ? read_template(f, err) : status;
+}
