@@ -1,0 +1,230 @@
+/* The loss: small cases worked out by hand, exactness on-policy, finite differences. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "grpo/algo.h"
+#include "support.h"
+
+/* Two completions of two tokens, the last one masked. */
+typedef struct small {
+    size_t offset[3];
+    unsigned char mask[4];
+    double logp[4], old[4], ref[4], entropy[4], advantage[2];
+    double grad[4], grad_entropy[4], ratio[4], token_loss[4], row_ratio[2], scratch[32];
+    grpo_algo algo;
+    grpo_loss_batch in;
+    grpo_loss out;
+    grpo_error err;
+} small;
+
+static void setup(small *s, const char *preset)
+{
+    memset(s, 0, sizeof *s);
+    s->offset[1] = 2;
+    s->offset[2] = 4;
+    memcpy(s->mask, (unsigned char[]){1, 1, 1, 0}, 4);
+    memcpy(s->logp, (double[]){-1, -2, -0.5, NAN}, sizeof s->logp);
+    memcpy(s->old, (double[]){-1.05, -2.02, -0.4, NAN}, sizeof s->old);
+    memcpy(s->ref, (double[]){-1.5, -2.02, -0.4, NAN}, sizeof s->ref);
+    memcpy(s->entropy, (double[]){0.3, 0.7, 0.5, NAN}, sizeof s->entropy);
+    s->advantage[0] = 0.5;
+    s->advantage[1] = -0.5;
+    assert_ok(grpo_algo_preset(&s->algo, preset, &s->err), s->err);
+    s->in = (grpo_loss_batch){.rows = {2, s->offset, s->mask},
+                              .logp = s->logp,
+                              .old_logp = s->old,
+                              .ref_logp = s->ref,
+                              .entropy = s->entropy,
+                              .advantage = s->advantage};
+    s->out = (grpo_loss){.grad_logp = s->grad,
+                         .grad_entropy = s->grad_entropy,
+                         .ratio = s->ratio,
+                         .token_loss = s->token_loss,
+                         .row_ratio = s->row_ratio,
+                         .scratch = s->scratch};
+    assert_true(grpo_loss_scratch(2, 4) <= sizeof s->scratch);
+}
+
+static void run(small *s)
+{
+    assert_ok(compute_grpo_loss(&s->algo, &s->in, &s->out, &s->err), s->err);
+}
+
+/* -mean(0.5 e^0.07, -0.5 e^-0.1); NaN under mask 0 reaches nothing. */
+static void specification_formula(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, NULL);
+    run(&s);
+    double first = exp(0.07), second = exp(-0.1);
+    assert_float_equal(s.out.loss, -(0.5 * first - 0.5 * second) / 2, 1e-15);
+    assert_float_equal(s.grad[0], -0.25 * first, 1e-15);
+    assert_float_equal(s.grad[1], -0.25 * first, 1e-15);
+    assert_float_equal(s.grad[2], 0.25 * second, 1e-15);
+    assert_true(s.grad[3] == 0);
+    assert_float_equal(s.row_ratio[0], first, 1e-15);
+    double ratio[2];
+    compute_sequence_ratios(ratio, &s.in.rows, s.logp, s.old);
+    assert_true(ratio[0] == s.row_ratio[0] && ratio[1] == s.row_ratio[1]);
+}
+
+static void clipped_side_has_no_gradient(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, NULL);
+    s.logp[0] = -0.5; /* ratio e^0.57 > 1.2, A > 0 */
+    s.logp[2] = -0.1; /* ratio e^0.3 > 1.2, A < 0: min keeps the plain term */
+    run(&s);
+    assert_float_equal(s.out.loss, -(0.5 * 1.2 - 0.5 * exp(0.3)) / 2, 1e-15);
+    assert_true(s.grad[0] == 0 && s.grad[1] == 0);
+    assert_float_equal(s.grad[2], 0.25 * exp(0.3), 1e-15);
+    assert_float_equal(s.out.metrics.clip_high, 0.5, 0);
+    assert_float_equal(s.out.metrics.clip_low, 0, 0);
+}
+
+static void token_mean_by_hand(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, "dapo");
+    run(&s);
+    double expected = -(0.5 * exp(0.05) + 0.5 * exp(0.02) - 0.5 * exp(-0.1)) / 3;
+    assert_float_equal(s.out.loss, expected, 1e-12);
+    assert_float_equal(s.token_loss[1], -0.5 * exp(0.02), 1e-12);
+}
+
+static void kl_of_each_kind(void **state)
+{
+    (void)state;
+    assert_true(compute_kl_penalty(GRPO_KL_K3, 0, 0, -1.25, -1.25).kl == 0);
+    grpo_kl_value k3 = compute_kl_penalty(GRPO_KL_K3, 0, 0, -1, -1.5);
+    assert_float_equal(k3.kl, exp(-0.5) + 0.5 - 1, 1e-15);
+    assert_float_equal(k3.grad, 1 - exp(-0.5), 1e-15);
+    grpo_kl_value far = compute_kl_penalty(GRPO_KL_K3, 0, 1, -30, -1);
+    assert_true(far.kl == 10 && far.grad == 0);
+    grpo_kl_value plus = compute_kl_penalty(GRPO_KL_K1, 1, 0, -1, -1.5);
+    assert_true(plus.kl == 0.5 && plus.grad == 0.5);
+}
+
+/* With equal log-probs everything is exact and nothing is clipped, whatever the loss. */
+static void on_policy_is_exact(void **state)
+{
+    (void)state;
+    size_t count;
+    const grpo_preset *presets = grpo_presets(&count);
+    for (size_t i = 0; i < count; i++) {
+        small s, without;
+        setup(&s, presets[i].name);
+        memcpy(s.old, s.logp, sizeof s.old);
+        memcpy(s.ref, s.logp, sizeof s.ref);
+        s.algo.kl_place = GRPO_KL_IN_LOSS;
+        s.algo.kl_coef = 0.1;
+        run(&s);
+        for (int t = 0; t < 4; t++)
+            assert_true(s.ratio[t] == 1);
+        assert_true(s.out.metrics.ratio_min == 1 && s.out.metrics.ratio_max == 1);
+        assert_true(s.out.kl_loss == 0 && s.out.metrics.kl == 0);
+        assert_true(s.out.metrics.clip_low == 0 && s.out.metrics.clip_high == 0);
+        /* the same gradient bits as without old log-probs */
+        without = s;
+        without.in.old_logp = NULL;
+        without.in.rows = (grpo_rows){2, without.offset, without.mask};
+        without.out.grad_logp = without.grad;
+        run(&without);
+        assert_memory_equal(s.grad, without.grad, sizeof s.grad);
+        assert_true(s.grad[0] != 0);
+    }
+}
+
+/* A part of the batch with the global counts gets the bits of the whole. */
+static void micro_batches_change_no_bit(void **state)
+{
+    (void)state;
+    size_t count;
+    const grpo_preset *presets = grpo_presets(&count);
+    for (size_t i = 0; i < count; i++) {
+        small whole, part;
+        setup(&whole, presets[i].name);
+        whole.algo.kl_place = GRPO_KL_IN_LOSS;
+        whole.algo.entropy_coef = 0.01;
+        if (whole.algo.loss == GRPO_LOSS_CLIP_COV || whole.algo.loss == GRPO_LOSS_KL_COV)
+            continue; /* they look at the whole batch */
+        run(&whole);
+        setup(&part, presets[i].name);
+        part.algo = whole.algo;
+        part.in.rows.count = 1;
+        part.in.token_count = 3;
+        part.in.sequence_count = 2;
+        run(&part);
+        assert_memory_equal(whole.grad, part.grad, 2 * sizeof(double));
+        assert_memory_equal(whole.grad_entropy, part.grad_entropy, 2 * sizeof(double));
+    }
+}
+
+static void report_failure(void *context, const char *name, double error, int passed)
+{
+    (void)context;
+    if (!passed)
+        print_error("%s: error %g\n", name, error);
+}
+
+static void finite_differences(void **state)
+{
+    (void)state;
+    grpo_check check;
+    grpo_check_gradients(&check, report_failure, NULL);
+    assert_int_equal(check.failed, 0);
+    assert_true(check.passed > 1000);
+}
+
+static void bad_input_is_an_error(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, NULL);
+    s.logp[1] = NAN;
+    assert_int_equal(compute_grpo_loss(&s.algo, &s.in, &s.out, &s.err), GRPO_ERR_NUMERIC);
+    assert_non_null(strstr(s.err.message, "row 0, token 1"));
+    setup(&s, NULL);
+    s.algo.importance_sampling_level = GRPO_RATIO_TOKEN;
+    assert_int_equal(compute_grpo_loss(&s.algo, &s.in, &s.out, &s.err), GRPO_ERR_CONFIG);
+    setup(&s, "grpo");
+    s.in.ref_logp = NULL;
+    assert_int_equal(compute_grpo_loss(&s.algo, &s.in, &s.out, &s.err), GRPO_ERR_USAGE);
+    setup(&s, NULL);
+    s.mask[0] = 2;
+    assert_int_equal(compute_grpo_loss(&s.algo, &s.in, &s.out, &s.err), GRPO_ERR_USAGE);
+}
+
+static void empty_batch(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, "dapo");
+    memset(s.mask, 0, sizeof s.mask);
+    run(&s);
+    assert_true(s.out.loss == 0 && s.grad[0] == 0);
+    s.in.rows.count = 0;
+    run(&s);
+    assert_true(s.out.loss == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(specification_formula),
+        cmocka_unit_test(clipped_side_has_no_gradient),
+        cmocka_unit_test(token_mean_by_hand),
+        cmocka_unit_test(kl_of_each_kind),
+        cmocka_unit_test(on_policy_is_exact),
+        cmocka_unit_test(micro_batches_change_no_bit),
+        cmocka_unit_test(finite_differences),
+        cmocka_unit_test(bad_input_is_an_error),
+        cmocka_unit_test(empty_batch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
