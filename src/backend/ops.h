@@ -69,7 +69,7 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
  * sums are added to dw in order. */
 void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
 
-/* db[n] += column sums of dy[m][lddy], rows in order. */
+/* db[n] += column sums of dy[m][lddy] (rows added in order from 0). */
 void ops_bias_grad(pool *p, float *db, const float *dy, int lddy, int n, int m);
 
 /* Embedding lookup from the packed matrix: y[r][k] = scale * W[token[r]][.], and its gradient
@@ -177,13 +177,15 @@ size_t ops_attention_grad_scratch(ops_kv kv, int max_positions);
 /* With z_v = (h . W_v) * inv_temperature over the allowed entries v of a row (all of them, or those
  * whose bit is set in its bitmap), block b = entries [512 b, 512 b + 512):
  *   M = max z over all blocks; for each block m_b = max z, s_b = lane sum of exp(z - m_b) (lane v % 16);
- *   S = sum over blocks, in order, of s_b * exp(m_b - M);
- *   log p_v = (z_v - M) - log S.
- * Blocks without an allowed entry are skipped. The sampling path (whole rows of logits) and the
+ *   S = fma chain over blocks of s_b and w_b = exp(m_b - M);
+ *   log p_v = (z_v - M) - log S (-inf for an entry that is not allowed);
+ *   entropy: u_b = lanes' fma chains of exp(z - m_b) and z - m_b, combined as a lane sum;
+ *   T = fma chain over blocks of u_b + s_b * (m_b - M) (one fma) and w_b; H = log S - T / S.
+ * Terms whose exponential is 0 and blocks without an allowed entry are skipped. The sampling path (whole rows of logits) and the
  * training path (a block at a time, nothing stored) compute exactly this. */
 typedef struct ops_softmax_row {
     float max, sum;     /* M and S */
-    float entropy;      /* -sum p log p, nats; only where asked for (costs a second exponential) */
+    float entropy;      /* -sum p log p, nats; only where asked for (0 otherwise) */
 } ops_softmax_row;
 
 /* z[m][ldz] = logits * inv_temperature for whole rows (ldz >= vocabulary; entries beyond the vocabulary
@@ -206,16 +208,21 @@ float ops_exp(float x);
 float ops_log(float x);
 
 /* Log-probs of given targets without storing logits: logprob[r] of target[r] and rows[r].
- * allowed may be NULL (no row is truncated). scratch: ops_head_scratch floats. */
+ * allowed may be NULL (no row is truncated). scratch: ops_head_scratch floats (for any m up to the one
+ * given; the same pool). */
 size_t ops_head_scratch(pool *p, int k, int vocab, int m);
 void ops_head_logprob(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature,
                       const int32_t *target, const uint32_t *const *allowed, float *logprob,
                       ops_softmax_row *rows, int want_entropy, int m, float *scratch);
 
 /* Gradient of sum_r coef[r] * logprob_r + entropy_coef[r] * entropy_r (entropy_coef may be NULL; then
- * rows need no entropy). Logits are recomputed a block at a time; dw (packed like w; may be NULL for
- * a frozen head) is added to and dh[m][lddh] overwritten. dw as in ops_gemm_dw (chunks of 512 rows);
- * dh: fma chain over v inside blocks of 512 entries, block sums added in order. */
+ * rows need no entropy). Logits are recomputed a block at a time; dw (packed like w; data NULL for a
+ * frozen head) is added to and dh[m][lddh] overwritten. With l = (z - M) - log S and p = exp(l), the
+ * gradient with respect to h . W_v is
+ *   (-(p * fma(entropy_coef, l + H, coef)) + (coef if v is the target)) * inv_temperature,
+ * 0 for entries that are not allowed. Rows whose coefficients are 0 cost nothing: their dh is 0, and the
+ * others, side by side, are the rows of dw's sum as in ops_gemm_dw (chunks of 512). dh: fma chain over v
+ * inside blocks of 512 entries, block sums added in order. */
 void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh,
                    float inv_temperature, const int32_t *target, const uint32_t *const *allowed,
                    const ops_softmax_row *rows, const float *coef, const float *entropy_coef, float *dh,
@@ -238,7 +245,8 @@ typedef struct ops_adamw {
  * Elementwise over n entries; zero-padded entries with zero gradients stay zero. */
 void ops_adamw_step(pool *p, ops_adamw a, float *param, const float *grad, float *m, float *v, size_t n);
 
-/* Sum of squares in double: chunks of 4,096 elements, partial sums added in order. NaN and infinity show. */
+/* Sum of squares in double: chunks of 4,096 elements, a lane sum (in double) of each,
+ * added in order. NaN and infinity show. */
 double ops_sum_squares(pool *p, const float *x, size_t n);
 
 /* ---- dispatch ------------------------------------------------------------------------------- */

@@ -119,12 +119,98 @@ static void residual_may_be_the_output(void **state)
     kernels_free(w.data), kernels_free(x), kernels_free(want), kernels_free(got);
 }
 
+static void check_dw(int n, int k, int m)
+{
+    const int ldx = k + 5, lddy = n + 3;
+    const size_t size = ops_matrix_elements(n, k);
+    ops_matrix want = kernels_matrix(n, k, 1), got = {n, k, kernels_alloc(size)};
+    float *start = kernels_alloc(size);
+    memcpy(start, want.data, size * sizeof *start);
+    float *x = kernels_random((size_t)m * ldx, 2), *dy = kernels_random((size_t)m * lddy, 3);
+    uint64_t fp = pool_fp_enter();
+    ref_gemm_dw(want, dy, lddy, x, ldx, m);
+    pool_fp_leave(fp);
+    for_each_isa(isa)
+        for (int t = 0; t < 3; t++) {
+            memcpy(got.data, start, size * sizeof *start);
+            ops_gemm_dw(pools[t], got, dy, lddy, x, ldx, m);
+            assert_same_bits(got.data, want.data, size, "dw m=%d n=%d k=%d, %s, %d threads", m, n, k, isa, t + 1);
+        }
+    float *const all[] = {want.data, got.data, start, x, dy};
+    for (int i = 0; i < 5; i++)
+        kernels_free(all[i]);
+}
+
+static void gemm_dw_matches_reference(void **state)
+{
+    (void)state;
+    for (int m = 1; m <= 40; m += 3)
+        check_dw(36, 24, m);
+    for (int s = 0; s < SHAPES; s++)
+        check_dw(shapes[s][0], shapes[s][1], 21);
+    check_dw(33, 29, 511);
+    check_dw(33, 29, 512);
+    check_dw(33, 45, 1100);
+    check_dw(300, 600, 30);
+}
+
+static void padding_stays_zero_beside_infinities(void **state)
+{
+    (void)state;
+    float x[2] = {INFINITY, NAN}, dy[5] = {1, 2, 3, 4, 5};
+    for_each_isa(isa) {
+        ops_matrix dw = {5, 2, kernels_alloc(ops_matrix_elements(5, 2))};
+        ops_gemm_dw(NULL, dw, dy, 5, x, 2, 1);
+        for (int j = 0; j < 2; j++)
+            for (int i = 0; i < 32; i++)
+                assert_true(i < 5 ? !isfinite(dw.data[j * 32 + i]) : dw.data[j * 32 + i] == 0.0f);
+        kernels_free(dw.data);
+    }
+}
+
+static void bias_and_embedding_match_reference(void **state)
+{
+    (void)state;
+    enum { N = 75, K = 37, M = 29, LD = 80 };
+    const size_t size = ops_matrix_elements(N, K);
+    int32_t token[M];
+    uint32_t seed = 3;
+    for (int r = 0; r < M; r++)
+        token[r] = (int32_t)(kernels_next(&seed) % 7 * 12); /* many twice */
+    float *dy = kernels_random(M * LD, 1);
+    float *bias = kernels_random(N, 2), *y = kernels_alloc(M * LD), *got = kernels_alloc(M * LD);
+    ops_matrix w = kernels_matrix(N, K, 3), dw = {N, K, kernels_alloc(size)};
+    ref_bias_grad(bias, dy, LD, N, M);
+    ref_embed(y, LD, w, token, M, 24.0f);
+    ops_matrix want = {N, K, kernels_alloc(size)};
+    memcpy(want.data, w.data, size * sizeof *w.data);
+    ref_embed_grad(want, dy, LD, token, M, 0.7f);
+    for_each_isa(isa)
+        for (int t = 0; t < 3; t++) {
+            kernels_fill(got, N, 2);
+            ops_bias_grad(pools[t], got, dy, LD, N, M);
+            assert_same_bits(got, bias, N, "bias, %s", isa);
+            memset(got, 0, M * LD * sizeof *got);
+            ops_embed(pools[t], got, LD, w, token, M, 24.0f);
+            assert_same_bits(got, y, M * LD, "embed, %s", isa);
+            memcpy(dw.data, w.data, size * sizeof *w.data);
+            ops_embed_grad(pools[t], dw, dy, LD, token, M, 0.7f);
+            assert_same_bits(dw.data, want.data, size, "embed grad, %s", isa);
+        }
+    float *const all[] = {dy, bias, y, got, w.data, dw.data, want.data};
+    for (int i = 0; i < 7; i++)
+        kernels_free(all[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pack_matches_reference),
         cmocka_unit_test(gemm_matches_reference_at_every_m),
         cmocka_unit_test(residual_may_be_the_output),
+        cmocka_unit_test(gemm_dw_matches_reference),
+        cmocka_unit_test(padding_stays_zero_beside_infinities),
+        cmocka_unit_test(bias_and_embedding_match_reference),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -17,17 +17,44 @@ typedef struct pack_job {
     ops_matrix from; /* pack_transposed: w = from^T */
 } pack_job;
 
-/* Items run over groups of panels (all products' panels in a row) and, inside a group, over blocks of
- * rows: item = group * row_blocks + block. */
+/* Each product's panels are cut into groups of at most panel_group, the rows into row_blocks blocks:
+ * item = group (counted over all products) * row_blocks + block. */
 typedef struct gemm_job {
     const ops_product *products;
-    int count;
-    int panels;       /* of all products */
-    int panel_group;  /* panels of one item */
-    int row_blocks;
+    int panel_group, row_blocks;
     const float *x;
     int ldx, m;
 } gemm_job;
+
+/* dw += dy^T x: item = group of dw's panels * column_blocks + block of x's columns. */
+typedef struct dw_job {
+    ops_matrix dw;
+    const float *dy, *x;
+    int lddy, ldx, m;
+    int panel_group, column_blocks;
+} dw_job;
+
+enum {
+    DW_CHUNK = 512, /* rows of one fma chain */
+    DW_GROUP = 4,   /* panels of dy that an item copies at a time: 4 * 64 KB of stack */
+};
+
+/* db += column sums: an item is 16 columns. */
+typedef struct bias_job {
+    float *db;
+    const float *dy;
+    int lddy, n, m;
+} bias_job;
+
+/* embed: an item is a row. embed_grad: an item is 16 columns of dw. */
+typedef struct embed_job {
+    ops_matrix w;
+    float *y;        /* embed */
+    const float *dy; /* embed_grad */
+    int ld, m;
+    const int32_t *token;
+    float scale;
+} embed_job;
 
 /* Terms of one fma chain in a product of reduction length k. */
 static inline int gemm_chunk(int k)
@@ -38,6 +65,12 @@ static inline int gemm_chunk(int k)
 static inline int gemm_panels(int n)
 {
     return (n + OPS_PANEL - 1) / OPS_PANEL;
+}
+
+/* Groups of at most panel_group panels; group g of G holds panels [panels * g / G, panels * (g + 1) / G). */
+static inline int gemm_groups(int n, int panel_group)
+{
+    return (gemm_panels(n) + panel_group - 1) / panel_group;
 }
 
 #endif

@@ -16,6 +16,18 @@
     X(unpack)                                                                                      \
     X(pack_transposed)                                                                             \
     X(gemm)                                                                                        \
+    X(gemm_dw)                                                                                     \
+    X(bias_grad)                                                                                   \
+    X(embed)                                                                                       \
+    X(embed_grad)                                                                                  \
+    X(head_block)                                                                                  \
+    X(head_combine)                                                                                \
+    X(softmax_stats)                                                                               \
+    X(head_grad_logits)                                                                            \
+    X(head_grad_products)                                                                          \
+    X(adamw)                                                                                       \
+    X(sum_squares)                                                                                 \
+    X(add)                                                                                         \
     X(norm)                                                                                        \
     X(norm_grad_stats)                                                                             \
     X(norm_grad_columns)                                                                           \

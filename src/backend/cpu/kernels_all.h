@@ -5,13 +5,18 @@
 #include <stdint.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/job_elementwise.h"
 #include "backend/cpu/job_gemm.h"
+#include "backend/cpu/job_head.h"
 #include "backend/cpu/job_rows.h"
 #include "backend/cpu/simd.h"
 
 #include "backend/cpu/body_math.h"
 #include "backend/cpu/body_pack.h"
 #include "backend/cpu/body_gemm.h"
+#include "backend/cpu/body_dw.h"
+#include "backend/cpu/body_head.h"
+#include "backend/cpu/body_elementwise.h"
 #include "backend/cpu/body_norm.h"
 #include "backend/cpu/body_rope.h"
 #include "backend/cpu/body_glu.h"

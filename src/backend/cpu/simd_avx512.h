@@ -6,6 +6,8 @@
 
 /* Rows and vectors of the accumulators that a matrix kernel keeps in registers. */
 enum { SIMD_TILE_ROWS = 14, SIMD_TILE_VECS = 2 };
+#define SIMD_TILE_CASES(X) X(1) X(2) X(3) X(4) X(5) X(6)                                                      \
+    X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 
 typedef __m512 v16;
 typedef __m512i v16i;

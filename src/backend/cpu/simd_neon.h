@@ -6,6 +6,7 @@
 
 /* Rows and vectors of the accumulators that a matrix kernel keeps in registers. */
 enum { SIMD_TILE_ROWS = 6, SIMD_TILE_VECS = 1 };
+#define SIMD_TILE_CASES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 
 typedef struct v16 {
     float32x4_t a, b, c, d;

@@ -7,6 +7,7 @@
 
 /* Rows and vectors of the accumulators that a matrix kernel keeps in registers. */
 enum { SIMD_TILE_ROWS = 4, SIMD_TILE_VECS = 1 };
+#define SIMD_TILE_CASES(X) X(1) X(2) X(3) X(4)
 
 typedef struct v16 {
     float f[16];

@@ -15,6 +15,25 @@ void ref_pack(ops_matrix w, const float *src, int lds);
 void ref_unpack(float *dst, int ldd, ops_matrix w);
 void ref_pack_transposed(ops_matrix t, ops_matrix w);
 void ref_gemm(const ops_product *products, int count, const float *x, int ldx, int m);
+void ref_gemm_dw(ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
+void ref_bias_grad(float *db, const float *dy, int lddy, int n, int m);
+void ref_embed(float *y, int ldy, ops_matrix w, const int32_t *token, int m, float scale);
+void ref_embed_grad(ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m, float scale);
+
+void ref_head_logits(ops_matrix w, const float *h, int ldh, float inv_temperature, float *z, int ldz,
+                     ops_softmax_row *rows, int m);
+void ref_softmax_stats(const float *z, int ldz, int vocab, const uint32_t *const *allowed,
+                       ops_softmax_row *rows, int m);
+/* z: room for m * vocab logits; for the gradient m * (vocab + k). */
+void ref_head_logprob(ops_matrix w, const float *h, int ldh, float inv_temperature, const int32_t *target,
+                      const uint32_t *const *allowed, float *logprob, ops_softmax_row *rows, int m, float *z);
+void ref_head_grad(ops_matrix w, ops_matrix dw, const float *h, int ldh, float inv_temperature,
+                   const int32_t *target, const uint32_t *const *allowed, const ops_softmax_row *rows,
+                   const float *coef, const float *entropy_coef, float *dh, int lddh, int m, float *z);
+
+void ref_adamw_step(ops_adamw a, float *param, const float *grad, float *m, float *v, size_t n);
+double ref_sum_squares(const float *x, size_t n);
+void ref_add(float *y, int ldy, const float *x, int ldx, int n, int m);
 
 void ref_rmsnorm(float *y, int ldy, const float *x, int ldx, const float *w, float offset, float eps,
                  int groups, int n, int m);

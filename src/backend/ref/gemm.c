@@ -60,3 +60,41 @@ void ref_gemm(const ops_product *products, int count, const float *x, int ldx, i
                 q->y[(size_t)r * q->ldy + i] = y;
             }
 }
+
+void ref_gemm_dw(ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
+{
+    for (int m0 = 0; m0 < m; m0 += 512)
+        for (int i = 0; i < dw.n; i++)
+            for (int j = 0; j < dw.k; j++) {
+                float acc = 0.0f;
+                for (int r = m0; r < m && r < m0 + 512; r++)
+                    acc = fmaf(x[(size_t)r * ldx + j], dy[(size_t)r * lddy + i], acc);
+                *at(dw, i, j) = *at(dw, i, j) + acc;
+            }
+}
+
+void ref_bias_grad(float *db, const float *dy, int lddy, int n, int m)
+{
+    for (int i = 0; i < n; i++) {
+        float sum = 0.0f;
+        for (int r = 0; r < m; r++)
+            sum = sum + dy[(size_t)r * lddy + i];
+        db[i] = db[i] + sum;
+    }
+}
+
+void ref_embed(float *y, int ldy, ops_matrix w, const int32_t *token, int m, float scale)
+{
+    for (int r = 0; r < m; r++)
+        for (int j = 0; j < w.k; j++)
+            y[(size_t)r * ldy + j] = scale * *at(w, token[r], j);
+}
+
+void ref_embed_grad(ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m, float scale)
+{
+    for (int r = 0; r < m; r++)
+        for (int j = 0; j < dw.k; j++) {
+            float g = scale * dy[(size_t)r * lddy + j];
+            *at(dw, token[r], j) = *at(dw, token[r], j) + g;
+        }
+}

@@ -1,0 +1,177 @@
+/* The head: logits, log-softmax and their gradient. Shapes and scratch; the arithmetic is in
+ * cpu/body_head.h. */
+#include <assert.h>
+#include <string.h>
+
+#include "backend/cpu/job_head.h"
+#include "backend/cpu/kernels.h"
+#include "backend/ops.h"
+
+enum {
+    HEAD_GROUP_ELEMENTS = 96 * 1024, /* weights that stay in the cache while rows pass over them */
+    HEAD_FEW_ROWS = 84,              /* up to here panels go one by one (see ops_gemm) */
+    HEAD_DW_COLUMNS = 196,
+};
+
+static int blocks_of(int n, int size)
+{
+    return (n + size - 1) / size;
+}
+
+static int panel_group(int k, int m)
+{
+    const int group = HEAD_GROUP_ELEMENTS / (k * OPS_PANEL);
+    return m <= HEAD_FEW_ROWS || group < 1 ? 1 : group;
+}
+
+/* ---- scratch ------------------------------------------------------------------------------- */
+
+/* Takes n elements of scratch, in whole cache lines. */
+static float *take(float **scratch, size_t n)
+{
+    float *p = *scratch;
+    *scratch += (n + 15) / 16 * 16;
+    return p;
+}
+
+static float *align(float *scratch)
+{
+    return (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+}
+
+size_t ops_head_scratch(pool *p, int k, int vocab, int m)
+{
+    const size_t rows = (size_t)m, line = 16;
+    const size_t forward = (size_t)pool_threads(p) * HEAD_ROWS * HEAD_LD + rows +
+                           rows * (size_t)blocks_of(vocab, OPS_VOCAB_BLOCK) * 3 + 4 * line;
+    const size_t backward = rows * ((size_t)k + HEAD_LD + 2) +
+                            ops_matrix_elements(k, OPS_VOCAB_BLOCK) + 6 * line;
+    return forward > backward ? forward : backward;
+}
+
+/* ---- forward --------------------------------------------------------------------------------- */
+
+static void head_forward(pool *p, head_job *job, float *scratch)
+{
+    if (job->m <= 0)
+        return;
+    scratch = align(scratch);
+    job->blocks = blocks_of(job->w.n, OPS_VOCAB_BLOCK);
+    job->row_blocks = blocks_of(job->m, HEAD_ROWS);
+    job->panel_group = panel_group(job->w.k, job->m);
+    job->target_z = take(&scratch, (size_t)job->m);
+    job->stats = (head_stat *)take(&scratch, (size_t)job->m * (size_t)job->blocks * 3);
+    job->tile = scratch;
+    pool_run(p, job->blocks * job->row_blocks, 1, ops_kernels()->head_block, job);
+    pool_run(p, job->m, 4, ops_kernels()->head_combine, job);
+}
+
+void ops_head_logits(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature, float *z,
+                     int ldz, ops_softmax_row *rows, int want_entropy, int m, float *scratch)
+{
+    head_job job = {.w = w, .h = h, .ldh = ldh, .m = m, .inv_temperature = inv_temperature, .z = z,
+                    .ldz = ldz, .want_entropy = want_entropy, .rows = rows};
+    head_forward(p, &job, scratch);
+}
+
+void ops_head_logprob(pool *p, ops_matrix w, const float *h, int ldh, float inv_temperature,
+                      const int32_t *target, const uint32_t *const *allowed, float *logprob,
+                      ops_softmax_row *rows, int want_entropy, int m, float *scratch)
+{
+    head_job job = {.w = w, .h = h, .ldh = ldh, .m = m, .inv_temperature = inv_temperature,
+                    .allowed = allowed, .target = target, .want_entropy = want_entropy, .rows = rows,
+                    .logprob = logprob};
+    for (int r = 0; r < m; r++)
+        assert(target[r] >= 0 && target[r] < w.n);
+    head_forward(p, &job, scratch);
+}
+
+void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32_t *const *allowed,
+                       ops_softmax_row *rows, int want_entropy, int m)
+{
+    head_job job = {.w = {.n = vocab}, .m = m, .z = (float *)z, .ldz = ldz, .allowed = allowed,
+                    .want_entropy = want_entropy, .rows = rows};
+    pool_run(p, m, 1, ops_kernels()->softmax_stats, &job);
+}
+
+/* ---- backward ---------------------------------------------------------------------------------- */
+
+/* Lists the rows with a coefficient other than 0 and gathers their h when there are others. */
+static void gather_rows(head_grad_job *job, int32_t *row, float *log_sum, float *gathered, int m)
+{
+    for (int r = 0; r < m; r++)
+        if (job->coef[r] != 0.0f || (job->entropy_coef && job->entropy_coef[r] != 0.0f)) {
+            row[job->m] = r;
+            log_sum[job->m] = ops_log(job->rows[r].sum);
+            job->m++;
+        }
+    job->row = row;
+    job->log_sum = log_sum;
+    if (job->m == m)
+        return;
+    const int k = job->w.k;
+    for (int i = 0; i < job->m; i++)
+        memcpy(gathered + (size_t)i * k, job->h + (ptrdiff_t)row[i] * job->ldh, (size_t)k * sizeof(float));
+    job->h = gathered;
+    job->ldh = k;
+}
+
+/* dh holds the active rows side by side at its start: puts each in its place, zeros elsewhere. */
+static void spread_rows(float *dh, int lddh, int k, const int32_t *row, int active, int m)
+{
+    for (int r = m - 1, i = active - 1; r >= 0; r--) {
+        float *to = dh + (ptrdiff_t)r * lddh;
+        if (i >= 0 && row[i] == r) {
+            if (i != r)
+                memcpy(to, dh + (ptrdiff_t)i * lddh, (size_t)k * sizeof *dh);
+            i--;
+        } else {
+            memset(to, 0, (size_t)k * sizeof *dh);
+        }
+    }
+}
+
+/* One block of the vocabulary: logits and their gradient; then both products. */
+static void grad_block(pool *p, head_grad_job *job, ops_matrix w, ops_matrix dw, int v0)
+{
+    const size_t offset = (size_t)v0 * w.k;
+    job->v0 = v0;
+    job->w = (ops_matrix){w.n - v0 < OPS_VOCAB_BLOCK ? w.n - v0 : OPS_VOCAB_BLOCK, w.k, w.data + offset};
+    job->wt.k = job->w.n;
+    job->dh.w = job->wt;
+    job->dh.residual = v0 ? job->dh.y : NULL;
+    if (dw.data) {
+        job->dw.dw = (ops_matrix){job->w.n, w.k, dw.data + offset};
+        job->dw_groups = gemm_groups(job->w.n, DW_GROUP);
+    }
+    pool_run(p, job->row_blocks + gemm_panels(w.k), 1, ops_kernels()->head_grad_logits, job);
+    pool_run(p, job->dw_groups * job->dw.column_blocks + job->wt_groups * job->row_blocks, 1,
+             ops_kernels()->head_grad_products, job);
+}
+
+void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh, float inv_temperature,
+                   const int32_t *target, const uint32_t *const *allowed, const ops_softmax_row *rows,
+                   const float *coef, const float *entropy_coef, float *dh, int lddh, int m, float *scratch)
+{
+    const int k = w.k;
+    scratch = align(scratch);
+    int32_t *row = (int32_t *)take(&scratch, (size_t)m);
+    float *log_sum = take(&scratch, (size_t)m), *gathered = take(&scratch, (size_t)m * (size_t)k);
+    head_grad_job job = {.w = w, .inv_temperature = inv_temperature, .h = h, .ldh = ldh, .target = target,
+                         .allowed = allowed, .rows = rows, .coef = coef, .entropy_coef = entropy_coef};
+    gather_rows(&job, row, log_sum, gathered, m);
+    if (job.m > 0) {
+        job.dz = take(&scratch, (size_t)job.m * HEAD_LD);
+        job.wt = (ops_matrix){k, OPS_VOCAB_BLOCK, scratch};
+        job.dh = (ops_product){.y = dh, .ldy = lddh, .ldr = lddh};
+        job.panel_group = panel_group(k, job.m);
+        job.row_blocks = blocks_of(job.m, HEAD_ROWS);
+        job.wt_groups = gemm_groups(k, HEAD_GROUP_ELEMENTS / (OPS_VOCAB_BLOCK * OPS_PANEL));
+        if (dw.data)
+            job.dw = (dw_job){.dy = job.dz, .x = job.h, .lddy = HEAD_LD, .ldx = job.ldh, .m = job.m,
+                              .panel_group = DW_GROUP, .column_blocks = blocks_of(k, HEAD_DW_COLUMNS)};
+        for (int v0 = 0; v0 < w.n; v0 += OPS_VOCAB_BLOCK)
+            grad_block(p, &job, w, dw, v0);
+    }
+    spread_rows(dh, lddh, k, row, job.m, m);
+}
