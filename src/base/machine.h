@@ -1,0 +1,16 @@
+/* What the machine has: memory, the process's peak, clocks. */
+#ifndef BASE_MACHINE_H
+#define BASE_MACHINE_H
+
+#include <stddef.h>
+
+size_t machine_memory_available(void); /* bytes this process may still take (system and cgroup) */
+size_t machine_peak_rss(void);         /* bytes, this process so far */
+double machine_seconds(void);          /* monotonic clock */
+
+/* "512 B", "3.4 MiB", "2.01 GiB" into text. */
+void machine_format_bytes(char text[32], size_t bytes);
+/* "42 s", "3 min 20 s", "2 h 05 min". */
+void machine_format_seconds(char text[32], double seconds);
+
+#endif

@@ -1,0 +1,205 @@
+/* grpo grad: losses, gradients and optimiser steps of a golden case. */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "model/safetensors.h"
+#include "train/gradient_case.h"
+
+static const char HELP[] =
+    "usage: grpo grad --model M --case golden.json [--loss NAME] [--adamw [RUN]] [--out FILE]\n\n"
+    "Computes the losses of a case of the form of ../shared/models/*/golden/golden.json (its `grpo` part)\n"
+    "with the functions that training uses, and prints one JSON line for each loss: loss, grad_norm, ratio.\n\n"
+    "  --loss NAME   only this one (seq, seq_length_normalised, tok_seq_mean, tok_token_mean, tok_seq_sum,\n"
+    "                tok_fixed_length, tok_seq_mean_kl)\n"
+    "  --out FILE    safetensors with the parameters' names: the gradient of --loss (default seq); with --adamw\n"
+    "                the parameters after the steps\n"
+    "  --adamw       one step of AdamW as the case's `adamw` part says; or RUN: one_step, one_step_clipped,\n"
+    "                three_steps, three_steps_clipped (--adamw=RUN)\n"
+    "  --threads N   default: all cores\n";
+
+typedef struct options {
+    const char *model, *file, *loss, *adamw, *out;
+    int threads;
+} options;
+
+static int fail(const grpo_error *err)
+{
+    fprintf(stderr, "grpo grad: %s\n", err->message);
+    return err->status == GRPO_ERR_USAGE ? 2 : 1;
+}
+
+/* ---- output -------------------------------------------------------------------------------------------------- */
+
+static grpo_status write_array(const char *path, const model *m, const float *array, grpo_error *err)
+{
+    size_t count = (size_t)m->layout.count, largest = 1;
+    safetensors_entry *entries = mem_calloc(count, sizeof *entries);
+    for (size_t i = 0; entries && i < count; i++) {
+        const model_param *p = &m->layout.params[i];
+        entries[i] = (safetensors_entry){.name = p->name,
+                                         .dtype = SAFETENSORS_F32,
+                                         .rank = p->is_matrix ? 2 : 1,
+                                         .shape = {p->n, p->k}};
+        size_t n = (size_t)p->n * (size_t)p->k;
+        largest = n > largest ? n : largest;
+    }
+    float *plain = mem_calloc(largest, sizeof *plain);
+    safetensors_writer w;
+    grpo_status status = entries && plain ? safetensors_create(&w, path, entries, count, NULL, err)
+                                          : mem_fail(err, "the output", largest * sizeof *plain);
+    if (status == GRPO_OK) {
+        for (size_t i = 0; status == GRPO_OK && i < count; i++) {
+            const model_param *p = &m->layout.params[i];
+            model_param_export(p, array, plain);
+            status = safetensors_append(&w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
+        }
+        if (status == GRPO_OK)
+            status = safetensors_commit(&w, err);
+        else
+            safetensors_abandon(&w);
+    }
+    mem_free(entries);
+    mem_free(plain);
+    return status;
+}
+
+static void print_result(const char *name, int step, const gradient_case *c, const gradient_result *r, double norm)
+{
+    json_t *ratio = json_array();
+    for (int b = 0; b < c->group.n_samples; b++) {
+        json_t *row = json_array();
+        for (size_t t = c->offset[b]; t < c->offset[b + 1]; t++)
+            json_array_append_new(row, json_double(r->ratio[t]));
+        json_array_append_new(ratio, row);
+    }
+    json_t *line = json_pack("{s:s,s:f,s:f,s:o}", "loss_name", name, "loss", r->loss, "grad_norm", norm, "ratio", ratio);
+    if (step > 0)
+        json_object_set_new(line, "step", json_integer(step));
+    char *text = json_text(line);
+    puts(text ? text : "{}");
+    mem_free(text);
+    json_decref(line);
+}
+
+/* ---- work -------------------------------------------------------------------------------------------------------- */
+
+static grpo_status run_losses(gradient_workspace *w, model *m, gradient_case *c, const options *o,
+                              gradient_result *r, grpo_error *err)
+{
+    const char *wanted = o->loss ? o->loss : "seq";
+    grpo_status status = GRPO_OK;
+    for (int i = 0; gradient_case_losses[i] && status == GRPO_OK; i++) {
+        const char *name = gradient_case_losses[i];
+        if (o->loss && strcmp(o->loss, name) != 0)
+            continue;
+        if (strcmp(name, "tok_seq_mean_kl") == 0 && !c->ref_logp)
+            continue;
+        memset(w->grad, 0, m->layout.total * sizeof *w->grad);
+        status = gradient_case_run(w, m, c, name, r, err);
+        if (status == GRPO_OK)
+            print_result(name, 0, c, r, sqrt(ops_sum_squares(w->e.threads, w->grad, m->layout.total)));
+        if (status == GRPO_OK && o->out && strcmp(name, wanted) == 0)
+            status = write_array(o->out, m, w->grad, err);
+    }
+    return status;
+}
+
+static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, const options *o, const json_t *root,
+                             gradient_result *r, grpo_error *err)
+{
+    const json_t *adamw = json_object_get(root, "adamw"), *run = json_object_get(adamw, o->adamw);
+    if (!json_is_object(adamw) || !run)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: there is no adamw.%s", o->file, o->adamw);
+    const json_t *betas = json_object_get(adamw, "betas"), *lr = json_object_get(run, "lr");
+    const char *loss = json_string_value(json_object_get(adamw, "loss"));
+    optimizer_options options = {
+        .beta1 = json_number_value(json_array_get(betas, 0)),
+        .beta2 = json_number_value(json_array_get(betas, 1)),
+        .eps = json_number_value(json_object_get(adamw, "eps")),
+        .weight_decay = json_number_value(json_object_get(adamw, "weight_decay")),
+        .max_grad_norm =
+            strstr(o->adamw, "clipped") ? json_number_value(json_object_get(adamw, "max_norm")) : 0,
+    };
+    optimizer opt;
+    grpo_status status = optimizer_init(&opt, m->layout.total, options, err);
+    int steps = strncmp(o->adamw, "three", 5) == 0 ? 3 : 1;
+    for (int i = 1; i <= steps && status == GRPO_OK; i++) {
+        double norm = 0;
+        status = gradient_case_run(w, m, c, loss ? loss : "seq", r, err);
+        if (status == GRPO_OK)
+            status = optimizer_step(&opt, w->e.threads, m->params, w->grad,
+                                    json_number_value(lr ? lr : json_object_get(adamw, "lr")), &norm, err);
+        if (status == GRPO_OK)
+            print_result(loss ? loss : "seq", i, c, r, norm);
+    }
+    optimizer_deinit(&opt);
+    if (status == GRPO_OK && o->out)
+        status = write_array(o->out, m, m->params, err);
+    return status;
+}
+
+static grpo_status run(const options *o, grpo_error *err)
+{
+    model_files *files = NULL;
+    model *m = NULL;
+    pool *threads = NULL;
+    json_t *root = NULL;
+    gradient_case c = {0};
+    gradient_workspace w = {0};
+    gradient_result result = {0};
+    grpo_status status = pool_create(&threads, o->threads, err);
+    if (status == GRPO_OK)
+        status = model_files_open(&files, o->model, err);
+    if (status == GRPO_OK)
+        status = model_load(&m, files, 0, threads, err);
+    if (status == GRPO_OK)
+        status = json_parse_file(&root, o->file, (size_t)256 << 20, err);
+    if (status == GRPO_OK)
+        status = gradient_case_init(&c, root, o->file, m->config.vocab, err);
+    if (status == GRPO_OK)
+        status = gradient_workspace_init(&w, m, threads, &c, err);
+    if (status == GRPO_OK && !(result.ratio = mem_calloc(c.tokens, sizeof *result.ratio)))
+        status = mem_fail(err, "the ratios", c.tokens * sizeof *result.ratio);
+    if (status == GRPO_OK)
+        status = o->adamw ? run_adamw(&w, m, &c, o, root, &result, err) : run_losses(&w, m, &c, o, &result, err);
+    mem_free(result.ratio);
+    gradient_case_deinit(&c, &w.e);
+    gradient_workspace_deinit(&w);
+    json_decref(root);
+    model_destroy(m);
+    model_files_close(files);
+    pool_destroy(threads);
+    return status;
+}
+
+int cmd_grad(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"model", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
+        {"loss", required_argument, NULL, 'l'},  {"adamw", optional_argument, NULL, 'a'},
+        {"out", required_argument, NULL, 'o'},   {"threads", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    };
+    options o = {0};
+    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        switch (option) {
+        case 'm': o.model = optarg; break;
+        case 'c': o.file = optarg; break;
+        case 'l': o.loss = optarg; break;
+        case 'a': o.adamw = optarg ? optarg : "one_step"; break;
+        case 'o': o.out = optarg; break;
+        case 't': o.threads = atoi(optarg); break;
+        case 'h': fputs(HELP, stdout); return 0;
+        default: return 2;
+        }
+    }
+    if (!o.model || !o.file || optind < argc) {
+        fputs(HELP, stderr);
+        return 2;
+    }
+    grpo_error err = {0};
+    return run(&o, &err) == GRPO_OK ? 0 : fail(&err);
+}

@@ -1,0 +1,403 @@
+/* Writing, finding and reading checkpoints. */
+#define _GNU_SOURCE
+#define XXH_INLINE_ALL
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "base/strbuf.h"
+#include "model/safetensors.h"
+#include "train/checkpoint.h"
+
+enum { CHECKPOINT_FORMAT = 1, MAX_STATE_BYTES = 64 << 20 };
+
+/* How sums are formed: bits of a resumed run are those of the uninterrupted one only when this agrees. */
+static const char ARITHMETIC[] = "f32, fma chains of 512 (1024 from k = 1536), units of 1024 rows";
+
+/* ---- tensors ------------------------------------------------------------------------------------------- */
+
+typedef struct tensor_list {
+    safetensors_entry *entries;
+    char (*names)[128];
+    size_t count;
+} tensor_list;
+
+static void tensor_list_deinit(tensor_list *l)
+{
+    mem_free(l->entries);
+    mem_free(l->names);
+    memset(l, 0, sizeof *l);
+}
+
+/* All parameters once for each prefix. */
+static grpo_status tensor_list_init(tensor_list *l, const model_layout *layout, const char *const *prefixes,
+                                    size_t n_prefixes, grpo_error *err)
+{
+    size_t n = (size_t)layout->count * n_prefixes;
+    l->entries = mem_calloc(n, sizeof *l->entries);
+    l->names = mem_calloc(n, sizeof *l->names);
+    l->count = 0;
+    if (!l->entries || !l->names) {
+        tensor_list_deinit(l);
+        return mem_fail(err, "the list of tensors", n * sizeof *l->entries);
+    }
+    for (size_t p = 0; p < n_prefixes; p++)
+        for (int i = 0; i < layout->count; i++) {
+            const model_param *param = &layout->params[i];
+            snprintf(l->names[l->count], sizeof l->names[0], "%s%s", prefixes[p], param->name);
+            l->entries[l->count] = (safetensors_entry){.name = l->names[l->count],
+                                                       .dtype = SAFETENSORS_F32,
+                                                       .rank = param->is_matrix ? 2 : 1,
+                                                       .shape = {param->n, param->k}};
+            l->count++;
+        }
+    return GRPO_OK;
+}
+
+static size_t largest_param(const model_layout *layout)
+{
+    size_t largest = 1;
+    for (int i = 0; i < layout->count; i++) {
+        size_t n = (size_t)layout->params[i].n * (size_t)layout->params[i].k;
+        largest = n > largest ? n : largest;
+    }
+    return largest;
+}
+
+/* Writes the parameters of each flat array under its prefix. */
+static grpo_status write_arrays(const char *path, const model_layout *layout, const char *const *prefixes,
+                                const float *const *arrays, size_t n_arrays, grpo_error *err)
+{
+    tensor_list list;
+    safetensors_writer w;
+    float *plain = mem_calloc(largest_param(layout), sizeof *plain);
+    if (!plain)
+        return mem_fail(err, "writing a checkpoint", largest_param(layout) * sizeof *plain);
+    grpo_status status = tensor_list_init(&list, layout, prefixes, n_arrays, err);
+    if (status == GRPO_OK)
+        status = safetensors_create(&w, path, list.entries, list.count, NULL, err);
+    if (status == GRPO_OK) {
+        for (size_t a = 0; a < n_arrays && status == GRPO_OK; a++)
+            for (int i = 0; i < layout->count && status == GRPO_OK; i++) {
+                const model_param *p = &layout->params[i];
+                model_param_export(p, arrays[a], plain);
+                status = safetensors_append(&w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
+            }
+        if (status == GRPO_OK)
+            status = safetensors_commit(&w, err);
+        else
+            safetensors_abandon(&w);
+    }
+    tensor_list_deinit(&list);
+    mem_free(plain);
+    return status;
+}
+
+static grpo_status read_array(const safetensors_file *f, const model_layout *layout, const char *prefix, float *array,
+                              float *plain, grpo_error *err)
+{
+    for (int i = 0; i < layout->count; i++) {
+        const model_param *p = &layout->params[i];
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        const safetensors_tensor *t = safetensors_find(f, name);
+        if (!t)
+            return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s is missing", f->path, name);
+        int right = t->dtype == SAFETENSORS_F32 && t->rank == (p->is_matrix ? 2 : 1) && t->shape[0] == p->n &&
+                    (!p->is_matrix || t->shape[1] == p->k);
+        if (!right)
+            return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s has another shape or type than this model's", f->path,
+                             name);
+        safetensors_decode(t, 0, (uint64_t)p->n * (uint64_t)p->k, plain);
+        model_param_import(p, array, plain);
+    }
+    return GRPO_OK;
+}
+
+static grpo_status read_arrays(const char *folder, const char *file, const model_layout *layout,
+                               const char *const *prefixes, float *const *arrays, size_t n_arrays, grpo_error *err)
+{
+    safetensors_file f;
+    char *path = file_join(folder, file);
+    float *plain = mem_calloc(largest_param(layout), sizeof *plain);
+    grpo_status status = path && plain ? GRPO_OK : mem_fail(err, "reading a checkpoint", 0);
+    if (status == GRPO_OK)
+        status = safetensors_open(&f, path, err);
+    if (status == GRPO_OK) {
+        for (size_t a = 0; a < n_arrays && status == GRPO_OK; a++)
+            status = read_array(&f, layout, prefixes[a], arrays[a], plain, err);
+        safetensors_close(&f);
+    }
+    mem_free(path);
+    mem_free(plain);
+    return status;
+}
+
+static const char *const WEIGHT_PREFIX[] = {""};
+static const char *const MOMENT_PREFIXES[] = {"exp_avg.", "exp_avg_sq."};
+
+/* ---- the list of files and their sums --------------------------------------------------------------------- */
+
+static grpo_status hash_file(uint64_t *hash, uint64_t *bytes, const char *folder, const char *name, grpo_error *err)
+{
+    char *path = file_join(folder, name);
+    file_map map;
+    grpo_status status = path ? file_map_open(&map, path, err) : mem_fail(err, "a file name", 0);
+    mem_free(path);
+    if (status != GRPO_OK)
+        return status;
+    *hash = XXH3_64bits(map.data ? (const void *)map.data : "", map.size);
+    *bytes = map.size;
+    file_map_close(&map);
+    return GRPO_OK;
+}
+
+static grpo_status list_files(json_t *files, const char *folder, grpo_error *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return grpo_fail(err, GRPO_ERR_IO, "cannot read the folder %s: %s", folder, strerror(errno));
+    grpo_status status = GRPO_OK;
+    struct dirent *entry;
+    while (status == GRPO_OK && (entry = readdir(dir))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        uint64_t hash, bytes;
+        char text[20];
+        status = hash_file(&hash, &bytes, folder, entry->d_name, err);
+        if (status != GRPO_OK)
+            break;
+        snprintf(text, sizeof text, "%016" PRIx64, hash);
+        json_object_set_new(files, entry->d_name,
+                            json_pack("{s:I,s:s}", "bytes", (json_int_t)bytes, "xxh3", text));
+    }
+    closedir(dir);
+    return status;
+}
+
+static grpo_status write_state(const char *folder, const checkpoint_state *s, grpo_error *err)
+{
+    json_t *files = json_object();
+    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
+                             (json_int_t)s->step, "data_position", (json_int_t)s->data_position, "optimizer_steps",
+                             (json_int_t)s->optimizer_steps, "seed", (json_int_t)s->seed, "run_id", s->run_id,
+                             "kl_coef", s->kl_coef, "arithmetic", ARITHMETIC, "extra",
+                             s->extra ? s->extra : json_null(), "files", files);
+    if (!root) {
+        json_decref(files);
+        return mem_fail(err, "a checkpoint's state", 0);
+    }
+    grpo_status status = list_files(files, folder, err);
+    char *text = status == GRPO_OK ? json_text(root) : NULL, *path = file_join(folder, "state.json");
+    if (status == GRPO_OK)
+        status = text && path ? file_write_all(path, text, strlen(text), err) : mem_fail(err, "a checkpoint's state", 0);
+    mem_free(text);
+    mem_free(path);
+    json_decref(root);
+    return status;
+}
+
+/* ---- the folder of checkpoints ---------------------------------------------------------------------------------- */
+
+/* Steps of the checkpoints below root, newest first. */
+static grpo_status list_steps(uint64_t **steps, size_t *count, const char *root, grpo_error *err)
+{
+    size_t capacity = 0;
+    *steps = NULL;
+    *count = 0;
+    DIR *dir = opendir(root);
+    if (!dir)
+        return GRPO_OK;
+    struct dirent *entry;
+    grpo_status status = GRPO_OK;
+    while (status == GRPO_OK && (entry = readdir(dir))) {
+        uint64_t step;
+        int end = 0;
+        if (sscanf(entry->d_name, "step-%" SCNu64 "%n", &step, &end) != 1 || entry->d_name[end] != 0)
+            continue;
+        if (mem_reserve((void **)steps, &capacity, *count + 1, sizeof **steps) != 0) {
+            status = mem_fail(err, "the list of checkpoints", 0);
+            break;
+        }
+        size_t at = (*count)++;
+        while (at > 0 && (*steps)[at - 1] < step) {
+            (*steps)[at] = (*steps)[at - 1];
+            at--;
+        }
+        (*steps)[at] = step;
+    }
+    closedir(dir);
+    return status;
+}
+
+static char *step_folder(const char *root, uint64_t step)
+{
+    char name[40];
+    snprintf(name, sizeof name, "step-%08" PRIu64, step);
+    return file_join(root, name);
+}
+
+static void remove_old(const char *root, int keep_last)
+{
+    uint64_t *steps;
+    size_t count;
+    if (list_steps(&steps, &count, root, NULL) == GRPO_OK)
+        for (size_t i = (size_t)(keep_last > 0 ? keep_last : 1); i < count; i++) {
+            char *path = step_folder(root, steps[i]);
+            if (path)
+                file_remove_tree(path, NULL);
+            mem_free(path);
+        }
+    mem_free(steps);
+}
+
+static grpo_status write_folder(const char *folder, const checkpoint_state *state, const model *m, const optimizer *o,
+                                checkpoint_extras *extras, void *context, grpo_error *err)
+{
+    char *weights = file_join(folder, "model.safetensors"), *moments = file_join(folder, "optimizer.safetensors");
+    grpo_status status = weights && moments ? file_make_folder(folder, err) : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK)
+        status = write_arrays(weights, &m->layout, WEIGHT_PREFIX, (const float *const[]){m->params}, 1, err);
+    if (status == GRPO_OK)
+        status = write_arrays(moments, &m->layout, MOMENT_PREFIXES, (const float *const[]){o->m, o->v}, 2, err);
+    if (status == GRPO_OK && extras)
+        status = extras(context, folder, err);
+    if (status == GRPO_OK)
+        status = write_state(folder, state, err);
+    mem_free(weights);
+    mem_free(moments);
+    return status;
+}
+
+grpo_status checkpoint_save(const char *root, const checkpoint_state *state, const model *m, const optimizer *o,
+                            int keep_last, checkpoint_extras *extras, void *context, grpo_error *err)
+{
+    char *final = step_folder(root, state->step), *temporary = file_join(root, "unfinished.tmp");
+    grpo_status status = final && temporary ? file_make_folder(root, err) : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK)
+        status = file_remove_tree(temporary, err);
+    if (status == GRPO_OK)
+        status = write_folder(temporary, state, m, o, extras, context, err);
+    if (status == GRPO_OK)
+        status = file_remove_tree(final, err); /* of an earlier run to the same step */
+    if (status == GRPO_OK && rename(temporary, final) != 0)
+        status = grpo_fail(err, GRPO_ERR_IO, "cannot finish the checkpoint %s: %s", final, strerror(errno));
+    if (status == GRPO_OK)
+        remove_old(root, keep_last);
+    else if (temporary)
+        file_remove_tree(temporary, NULL);
+    if (status != GRPO_OK)
+        grpo_error_prefix(err, "checkpoint at step %" PRIu64 " not written (earlier ones are untouched)", state->step);
+    mem_free(final);
+    mem_free(temporary);
+    return status;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+static grpo_status read_state_json(json_t **root, const char *folder, grpo_error *err)
+{
+    char *path = file_join(folder, "state.json");
+    if (!path)
+        return mem_fail(err, "a file name", 0);
+    grpo_status status = json_parse_file(root, path, MAX_STATE_BYTES, err);
+    if (status == GRPO_OK && json_integer_value(json_object_get(*root, "format")) != CHECKPOINT_FORMAT) {
+        json_decref(*root);
+        status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: not a checkpoint of format %d", path, CHECKPOINT_FORMAT);
+    }
+    mem_free(path);
+    return status;
+}
+
+static grpo_status verify(const char *folder, grpo_error *err)
+{
+    json_t *root, *info;
+    const char *name;
+    grpo_status status = read_state_json(&root, folder, err);
+    if (status != GRPO_OK)
+        return status;
+    json_t *files = json_object_get(root, "files");
+    json_object_foreach(files, name, info) {
+        uint64_t hash, bytes;
+        const char *wanted = json_string_value(json_object_get(info, "xxh3"));
+        status = strchr(name, '/') ? grpo_fail(err, GRPO_ERR_FORMAT, "%s: bad file name in state.json", folder)
+                                   : hash_file(&hash, &bytes, folder, name, err);
+        if (status != GRPO_OK)
+            break;
+        if (!wanted || strtoull(wanted, NULL, 16) != hash ||
+            (uint64_t)json_integer_value(json_object_get(info, "bytes")) != bytes) {
+            status = grpo_fail(err, GRPO_ERR_FORMAT, "%s/%s is damaged (size or checksum differ)", folder, name);
+            break;
+        }
+    }
+    json_decref(root);
+    return status;
+}
+
+grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_error *err)
+{
+    uint64_t *steps;
+    size_t count;
+    *path = NULL;
+    *damaged = 0;
+    grpo_status status = list_steps(&steps, &count, root, err);
+    for (size_t i = 0; status == GRPO_OK && i < count && !*path; i++) {
+        char *candidate = step_folder(root, steps[i]);
+        if (!candidate) {
+            status = mem_fail(err, "a file name", 0);
+        } else if (verify(candidate, *damaged ? NULL : err) == GRPO_OK) {
+            *path = candidate;
+            candidate = NULL;
+        } else {
+            ++*damaged;
+        }
+        mem_free(candidate);
+    }
+    mem_free(steps);
+    return status;
+}
+
+grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, grpo_error *err)
+{
+    json_t *root;
+    memset(s, 0, sizeof *s);
+    grpo_status status = read_state_json(&root, path, err);
+    if (status != GRPO_OK)
+        return status;
+    s->step = (uint64_t)json_integer_value(json_object_get(root, "step"));
+    s->data_position = (uint64_t)json_integer_value(json_object_get(root, "data_position"));
+    s->optimizer_steps = (uint64_t)json_integer_value(json_object_get(root, "optimizer_steps"));
+    s->seed = json_integer_value(json_object_get(root, "seed"));
+    s->kl_coef = json_number_value(json_object_get(root, "kl_coef"));
+    const char *run_id = json_string_value(json_object_get(root, "run_id"));
+    const char *arithmetic = json_string_value(json_object_get(root, "arithmetic"));
+    snprintf(s->run_id, sizeof s->run_id, "%s", run_id ? run_id : "");
+    s->extra = json_incref(json_object_get(root, "extra"));
+    if (!arithmetic || strcmp(arithmetic, ARITHMETIC) != 0)
+        status = grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                           "%s was written under another order of summation (%s); going on from it would not give the "
+                           "bits of the uninterrupted run. Start a new run from it: model=%s",
+                           path, arithmetic ? arithmetic : "not said", path);
+    json_decref(root);
+    if (status == GRPO_OK)
+        status = read_arrays(path, "model.safetensors", &m->layout, WEIGHT_PREFIX, (float *const[]){m->params}, 1, err);
+    if (status == GRPO_OK)
+        status = read_arrays(path, "optimizer.safetensors", &m->layout, MOMENT_PREFIXES, (float *const[]){o->m, o->v},
+                             2, err);
+    o->steps = s->optimizer_steps;
+    if (status != GRPO_OK)
+        checkpoint_state_deinit(s);
+    return status;
+}
+
+void checkpoint_state_deinit(checkpoint_state *s)
+{
+    json_decref(s->extra);
+    memset(s, 0, sizeof *s);
+}

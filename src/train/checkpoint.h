@@ -1,0 +1,36 @@
+/* Checkpoints: folders `step-00000012` holding a Hugging Face model (model.safetensors in f32), the
+ * optimiser's moments (optimizer.safetensors) and state.json, which lists size and XXH3 of every other
+ * file and is written last. A folder is written under another name and renamed when complete, so one
+ * that exists is whole, and one that was damaged later is recognised. */
+#ifndef TRAIN_CHECKPOINT_H
+#define TRAIN_CHECKPOINT_H
+
+#include "base/json.h"
+#include "train/optimizer.h"
+
+typedef struct checkpoint_state {
+    uint64_t step;          /* rollouts done */
+    uint64_t data_position; /* groups taken from the data stream */
+    uint64_t optimizer_steps;
+    int64_t seed;
+    char run_id[40];
+    double kl_coef; /* the adaptive controller's */
+    json_t *extra;  /* whatever else the trainer keeps; owned */
+} checkpoint_state;
+
+/* Puts the files that make a folder a model (config.json, tokenizer) into `folder`. */
+typedef grpo_status checkpoint_extras(void *context, const char *folder, grpo_error *err);
+
+/* Writes `root`/step-N and removes all but the newest `keep_last`. */
+grpo_status checkpoint_save(const char *root, const checkpoint_state *state, const model *m, const optimizer *o,
+                            int keep_last, checkpoint_extras *extras, void *context, grpo_error *err);
+
+/* Finds the newest intact checkpoint below root: *path (mem_free it) or NULL when there is none.
+ * Damaged ones are passed over; *damaged counts them and err then holds what was wrong with the newest. */
+grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_error *err);
+
+/* Reads weights, moments and state back. Shapes and names must be the model's. */
+grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, grpo_error *err);
+void checkpoint_state_deinit(checkpoint_state *state);
+
+#endif
