@@ -38,8 +38,8 @@ static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan
     p->gradients = p->weights;
     p->moments = 2 * p->weights;
     p->backward = backward_workspace_bytes(m, threads, p->backward_rows, p->batch_rows, p->max_positions);
-    engine_plan engine = {p->forward_rows, p->slots, 0};
-    p->forward = engine_bytes(m, threads, engine) + 2 * (size_t)p->max_positions * (size_t)c->rotary_dim * sizeof(float);
+    engine_plan running = {p->forward_rows, p->slots, 0};
+    p->forward = engine_bytes(m, threads, running) + 2 * (size_t)p->max_positions * (size_t)c->rotary_dim * sizeof(float);
 }
 
 /* Blocks when every answer of a step stays until the backward pass, and when only running ones do. */
