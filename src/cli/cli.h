@@ -6,7 +6,8 @@
 typedef int cli_command(int argc, char **argv);
 
 /* X(name, function, one-line summary), in the order that `grpo --help` shows. */
-#define CLI_COMMAND_TABLE(X)
+#define CLI_COMMAND_TABLE(X)                                                                       \
+    X("grad", cmd_grad, "losses and gradients of a golden case, for comparison with other systems")
 
 #define X(name, function, summary) cli_command function;
 CLI_COMMAND_TABLE(X)

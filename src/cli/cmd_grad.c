@@ -115,7 +115,7 @@ static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, 
         return grpo_fail(err, GRPO_ERR_FORMAT, "%s: there is no adamw.%s", o->file, o->adamw);
     const json_t *betas = json_object_get(adamw, "betas"), *lr = json_object_get(run, "lr");
     const char *loss = json_string_value(json_object_get(adamw, "loss"));
-    optimizer_options options = {
+    optimizer_options adam = {
         .beta1 = json_number_value(json_array_get(betas, 0)),
         .beta2 = json_number_value(json_array_get(betas, 1)),
         .eps = json_number_value(json_object_get(adamw, "eps")),
@@ -124,7 +124,7 @@ static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, 
             strstr(o->adamw, "clipped") ? json_number_value(json_object_get(adamw, "max_norm")) : 0,
     };
     optimizer opt;
-    grpo_status status = optimizer_init(&opt, m->layout.total, options, err);
+    grpo_status status = optimizer_init(&opt, m->layout.total, adam, err);
     int steps = strncmp(o->adamw, "three", 5) == 0 ? 3 : 1;
     for (int i = 1; i <= steps && status == GRPO_OK; i++) {
         double norm = 0;
