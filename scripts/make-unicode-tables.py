@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Writes src/text/unicode_tables.c: the character properties that the `tokenizers` crate sees.
+
+    python3 -m venv v && v/bin/pip install unicodedata2==16.0.0 tokenizers==0.23.3
+    v/bin/python scripts/make-unicode-tables.py src/text/unicode_tables.c
+
+(with Python 3.11, whose own tables are Unicode 14.0: see unicode_recent).
+
+tokenizers 0.23.3 uses four Unicode versions at once: its regular expressions 16.0 (Oniguruma
+6.9.10), is_numeric and to_lowercase 17.0 (Rust's standard library), normalisation one before 11.0
+(unicode-normalization-alignments) and punctuation an older one still. General categories come from
+unicodedata2 and are compared with what the crate does; everything else is asked of the crate.
+"""
+import sys
+import unicodedata
+
+import tokenizers
+import unicodedata2 as ud
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+assert ud.unidata_version == "16.0.0" and tokenizers.__version__ == "0.23.3"
+assert unicodedata.unidata_version == "14.0.0"
+
+POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+CATEGORIES = ("Cn Cc Cf Co Cs Ll Lm Lo Lt Lu Mc Me Mn Nd Nl No Pc Pd Pe Pf Pi Po Ps Sc Sk Sm So "
+              "Zl Zp Zs").split()
+WORD, NUMERIC, COMPOSES = 32, 64, 128
+
+
+def matched(pattern):
+    """Code points that the crate's regular expressions match."""
+    split, found = pre_tokenizers.Split(Regex(pattern), "removed"), set()
+    for i in range(0, len(POINTS), 4096):
+        block = POINTS[i:i + 4096]
+        kept = {ord(c) for piece, _ in split.pre_tokenize_str("".join(map(chr, block)))
+                for c in piece}
+        found.update(c for c in block if c not in kept)
+    return found
+
+
+def isolated(pre_tokenizer, c):
+    return c != ord("a") and len(pre_tokenizer.pre_tokenize_str(f"a{chr(c)}a")) == 3
+
+
+def inert(c, nfd, nfkd):
+    """Whether the crate's normalisation knows nothing of a character that Unicode 16 gives a
+    decomposition or a combining class."""
+    s = chr(c)
+    if ud.normalize("NFKD", s) != s and nfkd.normalize_str(s) == s:
+        return True
+    ccc = ud.combining(s)
+    if ccc and ud.normalize("NFD", s) == s:
+        test = "a" + s + "\u0334" if ccc > 1 else "a\u0300" + s
+        return nfd.normalize_str(test) == test
+    return False
+
+
+def composing():
+    """Code points whose presence can make NFC change a text (a superset is fine)."""
+    seconds = set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
+    for c in POINTS:
+        d = ud.decomposition(chr(c))
+        if d and not d.startswith("<") and " " in d:
+            seconds.add(int(d.split()[1], 16))
+    return {c for c in POINTS if ud.combining(chr(c)) or ud.normalize("NFC", chr(c)) != chr(c)
+            or c in seconds}
+
+
+def ranges(points):
+    out = []
+    for c in sorted(points):
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return out
+
+
+def lower_rules():
+    """(first, last, step, difference) with the one-to-one lower-case mappings."""
+    normalizer = normalizers.Lowercase()
+    pairs = [(c, normalizer.normalize_str(chr(c))) for c in POINTS]
+    pairs = [(c, t) for c, t in pairs if t != chr(c)]
+    assert [c for c, t in pairs if len(t) != 1] == [0x130]  # handled in code: i + U+0307
+    rules = []
+    for c, t in ((c, ord(t)) for c, t in pairs if len(t) == 1):
+        r = rules[-1] if rules else None
+        if r and r[3] == t - c and (r[0] == r[1] and c - r[1] in (1, 2) or c - r[1] == r[2]):
+            r[2], r[1] = c - r[1], c
+        else:
+            rules.append([c, c, 1, t - c])
+    return rules
+
+
+def emit(out, declaration, items, form):
+    out.append(f"{declaration} = {{")
+    line = "   "
+    for item in items:
+        text = " " + form(item) + ","
+        if len(line) + len(text) > 98:
+            out.append(line)
+            line = "   "
+        line += text
+    out += [line, "};", ""]
+
+
+def main():
+    for letter in "LMNPSZ":
+        assert matched(rf"\p{{{letter}}}") == {c for c in POINTS if ud.category(chr(c))[0] == letter}
+    for name in CATEGORIES:
+        if name not in ("Cs", "Cn"):
+            assert matched(rf"\p{{{name}}}") == {c for c in POINTS if ud.category(chr(c)) == name}
+    word, numeric, composes = matched(r"\w"), set(), composing()
+    digits, punctuation = pre_tokenizers.Digits(True), pre_tokenizers.Punctuation("isolated")
+    numeric = {c for c in POINTS if isolated(digits, c)}
+    marks = normalizers.StripAccents()
+    nfd, nfkd = normalizers.NFD(), normalizers.NFKD()
+
+    runs, last = [], None
+    for c in range(0x110000):
+        surrogate = 0xD800 <= c <= 0xDFFF
+        value = CATEGORIES.index("Cs" if surrogate else ud.category(chr(c)))
+        value += WORD * (c in word) + NUMERIC * (c in numeric) + COMPOSES * (c in composes)
+        if value != last:
+            runs.append((c << 8) + value)
+            last = value
+    assert 0x41 in word and not any(c < 0x80 for c in composes)
+
+    out = ["/* Generated by scripts/make-unicode-tables.py from unicodedata2 16.0.0 (Unicode 16.0.0)",
+           " * and the behaviour of tokenizers 0.23.3. Do not edit: change the script. */",
+           '#include "text/unicode_tables.h"', "",
+           "/* clang-format off */"]
+    emit(out, "const uint32_t unicode_runs[]", runs, lambda v: f"0x{v:x}")
+    out[-1:] = ["const size_t unicode_runs_count = sizeof unicode_runs / sizeof *unicode_runs;", ""]
+    for name, points in (
+            ("unicode_recent", {c for c in POINTS if unicodedata.category(chr(c)) == "Cn"
+                                and ud.category(chr(c)) != "Cn"}),
+            ("unicode_inert", {c for c in POINTS if inert(c, nfd, nfkd)}),
+            ("unicode_punctuation", {c for c in POINTS if isolated(punctuation, c)}),
+            ("unicode_accents", {c for c in POINTS if marks.normalize_str(chr(c)) == ""})):
+        emit(out, f"const uint32_t {name}[][2]", ranges(points),
+             lambda r: f"{{0x{r[0]:x}, 0x{r[1]:x}}}")
+        out[-1:] = [f"const size_t {name}_count = sizeof {name} / sizeof *{name};", ""]
+    emit(out, "const int32_t unicode_lower[][4]", lower_rules(),
+         lambda r: f"{{0x{r[0]:x}, 0x{r[1]:x}, {r[2]}, {r[3]}}}")
+    out[-1:] = ["const size_t unicode_lower_count = sizeof unicode_lower / sizeof *unicode_lower;"]
+    with open(sys.argv[1], "w", encoding="ascii") as file:
+        file.write("\n".join(out) + "\n")
+
+
+main()
