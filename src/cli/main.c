@@ -10,7 +10,7 @@ static const struct {
     const char *summary;
 } commands[] = {
 #define X(name, function, summary) {name, function, summary},
-#include "cli/commands.def"
+    CLI_COMMAND_TABLE(X)
 #undef X
     {NULL, NULL, NULL},
 };

@@ -33,10 +33,7 @@
     X(norm_grad_columns)                                                                           \
     X(rope)                                                                                        \
     X(glu)                                                                                         \
-    X(glu_grad)                                                                                    \
-    X(kv_write)                                                                                    \
-    X(kv_read)                                                                                     \
-    X(attention)
+    X(glu_grad)
 
 typedef struct kernels {
     const char *name;
