@@ -1,0 +1,77 @@
+/* Rewards: from a model's answer to a number.
+ *
+ * math_verifier: decides whether a response states the same mathematical object as a reference
+ * answer. Numbers are compared exactly (rationals, algebraic numbers by a separation bound) or by
+ * ball arithmetic at rising precision; symbolic expressions by identity testing at random points.
+ * Work and memory are bounded whatever the input. docs/math-verifier.md holds the rules. */
+#ifndef GRPO_REWARD_H
+#define GRPO_REWARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "grpo/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the math verifier ------------------------------------------------------------- */
+
+typedef enum grpo_math_verdict {
+    GRPO_MATH_WRONG,       /* another value, or the response gives no answer */
+    GRPO_MATH_RIGHT,       /* the same mathematical object */
+    GRPO_MATH_UNVERIFIABLE /* not decided: the reference cannot be read, or a budget ran out */
+} grpo_math_verdict;
+
+/* Where an answer may be taken from; see docs/math-verifier.md for the order. */
+enum {
+    GRPO_MATH_FROM_BOX = 1,     /* \boxed{...}, \fbox{...} */
+    GRPO_MATH_FROM_TAG = 2,     /* <answer>...</answer> */
+    GRPO_MATH_FROM_MARKER = 4,  /* #### ... (GSM8K) */
+    GRPO_MATH_FROM_FINAL = 8,   /* "final answer is ..." */
+    GRPO_MATH_FROM_PHRASE = 16, /* "the answer is ...", "Answer: ...", "A: ..." */
+    GRPO_MATH_FROM_WHOLE = 32,  /* a short response that is nothing but an answer */
+    GRPO_MATH_FROM_LAST = 64,   /* the last formula or number of the response */
+    GRPO_MATH_FROM_ALL = 127
+};
+
+typedef struct grpo_math_options {
+    unsigned from;            /* GRPO_MATH_FROM_*; 0 = all */
+    int decimal_places;       /* places that a decimal needs to stand for a number that has no finite
+                                 decimal form (1/3, sqrt 2); default 6 */
+    int percent_is_number;    /* 1 (default): the response 50% also answers the reference 50 */
+    int relations_are_sets;   /* 1 (default): 1 < x < 2 also answers the reference (1,2) and back */
+    int partial;              /* 1: `score` is the share of right elements for lists, sets, tuples */
+    double work;              /* arithmetic budget of one verification; default 1 = about 20 ms */
+} grpo_math_options;
+
+#define GRPO_MATH_OPTIONS_DEFAULT {GRPO_MATH_FROM_ALL, 6, 1, 1, 0, 1.0}
+
+enum { GRPO_MATH_TEXT = 400 };
+
+/* Texts are UTF-8, NUL-terminated, cut to fit; "" where there is nothing to say. */
+typedef struct grpo_math_result {
+    grpo_math_verdict verdict;
+    double score;         /* 1 or 0; between with `partial`; 0 when unverifiable */
+    const char *source;   /* static: "box", "tag", "marker", "final", "phrase", "whole", "last", "none" */
+    char extracted[GRPO_MATH_TEXT];     /* the part of the response that was judged */
+    char gold_parsed[GRPO_MATH_TEXT];   /* how the reference was read */
+    char answer_parsed[GRPO_MATH_TEXT]; /* how the answer was read */
+    char reason[GRPO_MATH_TEXT];        /* why it was judged so */
+} grpo_math_result;
+
+/* gold: the reference (bare, LaTeX, or a whole solution); response: the model's whole answer.
+ * options may be NULL. Thread-safe; caches of the arithmetic libraries are freed when the calling
+ * thread ends. Fails only when out of memory or on wrong use; whatever the texts hold is a verdict. */
+grpo_status grpo_math_verify(const grpo_math_options *options, const char *gold, size_t gold_length,
+                             const char *response, size_t response_length,
+                             grpo_math_result *result, grpo_error *err);
+
+/* "wrong", "right", "unverifiable". */
+const char *grpo_math_verdict_text(grpo_math_verdict verdict);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
