@@ -171,7 +171,7 @@ grpo_status advantage_gdpo(advantage_work *w, grpo_error *err)
     return GRPO_OK;
 }
 
-/* A = R - mean(R), then mean 0 and variance 1 over the tokens: a row counts n times. */
+/* A = R - mean(R), then grpo_masked_whiten() over the tokens: a row counts n times. */
 grpo_status advantage_reinforce_pp_baseline(advantage_work *w, grpo_error *err)
 {
     advantage_drgrpo(w, err);
@@ -184,12 +184,12 @@ grpo_status advantage_reinforce_pp_baseline(advantage_work *w, grpo_error *err)
     if (tokens < 2)
         return grpo_fail(err, GRPO_ERR_NUMERIC,
                          "whitening needs at least 2 tokens, the batch has %g", tokens);
-    mean /= tokens;
+    mean /= tokens + 1e-8;
     for (size_t i = 0; i < w->scored; i++) {
         double n = (double)rows_length(&w->in->tokens, w->member[i]);
         variance += n * (row[w->member[i]] - mean) * (row[w->member[i]] - mean);
     }
-    variance /= tokens - 1;
+    variance = variance / (tokens + 1e-8) * (tokens / (tokens - 1));
     for (size_t i = 0; i < w->scored; i++)
         row[w->member[i]] = (row[w->member[i]] - mean) / sqrt(variance + 1e-8);
     return GRPO_OK;

@@ -38,6 +38,7 @@ void compute_gae(double *advantages, double *returns, const grpo_rows *rows, con
 
 /* ---- whitening -------------------------------------------------------------------------- */
 
+/* The 1e-8 in the denominators is verl's; it shows only where the spread is as small. */
 grpo_status grpo_masked_whiten(double *out, const double *values, const unsigned char *mask,
                                size_t count, int keep_mean, double *mean_out, double *variance_out,
                                grpo_error *err)
@@ -51,11 +52,11 @@ grpo_status grpo_masked_whiten(double *out, const double *values, const unsigned
     if (n < 2)
         return grpo_fail(err, GRPO_ERR_NUMERIC,
                          "whitening needs at least 2 tokens, the batch has %g", n);
-    mean /= n;
+    mean /= n + 1e-8;
     for (size_t i = 0; i < count; i++)
         if (!mask || mask[i])
             variance += (values[i] - mean) * (values[i] - mean);
-    variance /= n - 1;
+    variance = variance / (n + 1e-8) * (n / (n - 1));
     double scale = 1 / sqrt(variance + 1e-8);
     for (size_t i = 0; i < count; i++)
         out[i] = (values[i] - mean) * scale + (keep_mean ? mean : 0);

@@ -99,6 +99,12 @@ static grpo_status check_batch(const grpo_algo *algo, const grpo_loss_batch *in,
     return status;
 }
 
+/* outer * inner, where a clipped term (outer 0) stays 0 beside an infinite ratio. */
+static double chain(double outer, double inner)
+{
+    return outer == 0 ? 0 : outer * inner;
+}
+
 /* ---- ratios ----------------------------------------------------------------------------- */
 
 /* exp of the clamped log ratio; *slope = d ratio / d log ratio. */
@@ -257,7 +263,7 @@ static void add_policy_token(loss_state *s, const loss_row *row, size_t t, doubl
     loss_term term = loss_method_of(s->algo->loss)->function(s->algo, &p);
     double factor = token_factor(s, row, t, p.advantage);
     s->out->policy_loss += weight * factor * term.x;
-    s->out->grad_logp[t] += weight * factor * (term.by_ratio * slope + term.by_logp);
+    s->out->grad_logp[t] += weight * factor * (chain(term.by_ratio, slope) + term.by_logp);
     if (s->row_ratio)
         s->by_row += weight * factor * term.by_ratio;
     if (s->out->token_loss)
@@ -327,8 +333,8 @@ static void add_kl(loss_state *s, const loss_row *row, size_t t, double weight)
     if (s->algo->kl_bias_correction) {
         double slope;
         double ratio = token_point(s, row, t, &slope).ratio;
-        total = value.kl * ratio;
-        grad = value.grad * ratio + value.kl * slope;
+        total = chain(value.kl, ratio);
+        grad = chain(value.grad, ratio) + chain(value.kl, slope);
         if (s->row_ratio)
             s->by_row += coef * value.kl;
     }
@@ -359,7 +365,7 @@ static void spread_row_gradient(loss_state *s, const loss_row *row)
             inside = inside && loss_selects_entropy(&s->selection, t);
         }
         if (inside)
-            s->out->grad_logp[t] += s->by_row * row->slope;
+            s->out->grad_logp[t] += chain(s->by_row, row->slope);
     }
 }
 

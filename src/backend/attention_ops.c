@@ -2,27 +2,6 @@
 #include "backend/ops.h"
 #include "backend/ref/ref.h"
 
-void ops_kv_write(pool *p, ops_kv kv, const ops_span *spans, int count, const float *k, int ldk,
-                  const float *v, int ldv)
-{
-    (void)p;
-    ref_kv_write(kv, spans, count, k, ldk, v, ldv);
-}
-
-void ops_kv_read(pool *p, ops_kv kv, const ops_span *spans, int count, float *k, int ldk, float *v,
-                 int ldv)
-{
-    (void)p;
-    ref_kv_read(kv, spans, count, k, ldk, v, ldv);
-}
-
-void ops_attention(pool *p, ops_kv kv, const ops_span *spans, int count, const float *q, int ldq,
-                   float *out, int ldo)
-{
-    (void)p;
-    ref_attention(kv, spans, count, q, ldq, out, ldo);
-}
-
 size_t ops_attention_grad_scratch(ops_kv kv, int max_positions)
 {
     (void)kv;

@@ -1,5 +1,7 @@
 /* JSON helpers over Jansson. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -43,6 +45,41 @@ char *json_text(const json_t *value)
                            JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) != 0)
         s.failed = 1;
     return strbuf_detach(&s);
+}
+
+/* Significant digits, from 15 to 17, that keep every number in a value exact. */
+static size_t digits_needed(const json_t *value)
+{
+    size_t most = 15, i;
+    const char *key;
+    json_t *item;
+    if (json_is_real(value)) {
+        char text[40];
+        do
+            snprintf(text, sizeof text, "%.*g", (int)most, json_real_value(value));
+        while (strtod(text, NULL) != json_real_value(value) && ++most < 17);
+    }
+    json_object_foreach((json_t *)value, key, item) {
+        size_t n = digits_needed(item);
+        most = n > most ? n : most;
+    }
+    json_array_foreach(value, i, item) {
+        size_t n = digits_needed(item);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+grpo_status json_write_file(const char *path, const json_t *value, grpo_error *err)
+{
+    strbuf s = STRBUF_INIT;
+    size_t flags = JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits_needed(value));
+    if (json_dump_callback(value, append_chunk, &s, flags) != 0)
+        s.failed = 1;
+    strbuf_putc(&s, '\n');
+    grpo_status status = s.failed ? mem_fail(err, path, s.length) : file_write_all(path, s.data, s.length, err);
+    strbuf_deinit(&s);
+    return status;
 }
 
 json_t *json_double(double x)

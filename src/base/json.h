@@ -17,6 +17,10 @@ grpo_status json_parse_file(json_t **out, const char *path, size_t limit, grpo_e
 /* Serialises compactly with 17 significant digits, non-ASCII kept as UTF-8; mem_free it. NULL when out of memory. */
 char *json_text(const json_t *value);
 
+/* Writes a value for people to read: indented, keys in order, numbers as short as keeps them exact.
+ * Atomic (file_write_all). */
+grpo_status json_write_file(const char *path, const json_t *value, grpo_error *err);
+
 /* A JSON number or the strings "NaN", "Infinity", "-Infinity" for a double: JSON has no such numbers. */
 json_t *json_double(double x);
 

@@ -26,6 +26,7 @@ enum { SPIN_ROUNDS = 20000 }; /* some tens of microseconds, longer than any gap 
 struct pool {
     int threads;
     pthread_t *workers; /* threads - 1 */
+    mem_arena scratch;
     /* the current job, written by the caller before `generation` moves */
     pool_fn *fn;
     void *context;
@@ -178,6 +179,11 @@ int pool_cores(void)
     return n > 0 ? n : 1;
 }
 
+void *pool_scratch(const pool *p, int thread)
+{
+    return p ? p->scratch.base + (size_t)thread * POOL_SCRATCH : NULL;
+}
+
 int pool_threads(const pool *p)
 {
     return p ? p->threads : 1;
@@ -200,6 +206,8 @@ grpo_status pool_create(pool **out, int threads, grpo_error *err)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     grpo_status status = p->workers ? GRPO_OK : mem_fail(err, "the thread pool", 0);
+    if (status == GRPO_OK)
+        status = mem_arena_init(&p->scratch, (size_t)threads * POOL_SCRATCH, "the scratch of threads", err);
     while (status == GRPO_OK && p->threads < threads) {
         worker_arg *arg = mem_calloc(1, sizeof *arg);
         if (!arg) {
@@ -236,6 +244,7 @@ void pool_destroy(pool *p)
         pthread_join(p->workers[i], NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->mutex);
+    mem_arena_deinit(&p->scratch);
     mem_free(p->workers);
     mem_free(p);
 }

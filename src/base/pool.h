@@ -29,6 +29,11 @@ int pool_threads(const pool *p);
  * p may be NULL: runs in the calling thread. Not reentrant; one caller at a time. */
 void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context);
 
+/* Scratch memory of one thread, for use inside a pool_fn: POOL_SCRATCH bytes, 64-byte aligned, contents
+ * undefined at the start of each chunk. NULL when p is NULL. */
+enum { POOL_SCRATCH = 1 << 20 };
+void *pool_scratch(const pool *p, int thread);
+
 /* The floating-point environment of a computing thread (denormals flushed, round to nearest): enter
  * returns what leave restores. pool_run does this itself; for code that must match it outside. */
 uint64_t pool_fp_enter(void);

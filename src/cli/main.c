@@ -10,7 +10,7 @@ static const struct {
     const char *summary;
 } commands[] = {
 #define X(name, function, summary) {name, function, summary},
-    CLI_COMMAND_TABLE(X)
+#include "cli/commands.def"
 #undef X
     {NULL, NULL, NULL},
 };

@@ -154,8 +154,8 @@ static void read_factors(reader *r, const model_config *c, model_rope *rope)
     const json_t *shorter = get_array(r, "short_factor"), *longer = get_array(r, "long_factor");
     get_double(r, "factor", 0);
     rope->scaling = MODEL_ROPE_FACTORS;
-    rope->attention_factor = get_double(r, "attention_factor", 0);
-    if (!shorter || !longer || !json_equal(shorter, longer) || rope->attention_factor != 1) {
+    rope->original_positions = 0; /* decides between the lists only */
+    if (!shorter || !longer || !json_equal(shorter, longer) || get_double(r, "attention_factor", 0) != 1) {
         wrong(r, "rope_type", "longrope is supported only with equal short_factor and long_factor and "
                               "attention_factor 1");
         return;

@@ -7,7 +7,7 @@
 /* On x86 each decoder is compiled for several instruction sets and chosen once at start-up; the
  * arithmetic, and so every bit, is the same. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define DECODER __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"))) static void
+#define DECODER __attribute__((target_clones("avx512f", "avx2", "default"))) static void
 #else
 #define DECODER static void
 #endif

@@ -77,6 +77,7 @@ void model_files_close(model_files *f)
         safetensors_close(&f->shards[i]);
     gguf_close(&f->gguf);
     json_decref(f->config_json);
+    json_decref(f->generation_json);
     mem_free(f->shards);
     mem_free(f->entries);
     mem_free(f->by_name);
@@ -113,6 +114,11 @@ const char *model_files_chat_template(const model_files *f)
 const json_t *model_files_config_json(const model_files *f)
 {
     return f->config_json;
+}
+
+const json_t *model_files_generation_json(const model_files *f)
+{
+    return f->generation_json;
 }
 
 int model_files_count(const model_files *f)

@@ -45,6 +45,8 @@ const char *model_files_chat_template(const model_files *f);
 /* The folder's config.json as parsed (of a multimodal Gemma 3 its text part; NULL for GGUF): export
  * starts from it. */
 const json_t *model_files_config_json(const model_files *f);
+/* Its generation_config.json; NULL when there is none. */
+const json_t *model_files_generation_json(const model_files *f);
 
 /* The GGUF file behind it, for the tokenizer's metadata; NULL for a folder. */
 struct gguf_file;

@@ -26,7 +26,7 @@ static grpo_status parse_if_present(json_t **out, const char *folder, const char
 
 static grpo_status read_config(model_files *f, grpo_error *err)
 {
-    json_t *config, *generation = NULL;
+    json_t *config;
     char *where = file_join(f->path, "config.json");
     if (!where)
         return mem_fail(err, "a file name", strlen(f->path));
@@ -35,13 +35,12 @@ static grpo_status read_config(model_files *f, grpo_error *err)
         status = grpo_fail(err, GRPO_ERR_IO, "%s: there is no config.json in this folder; a model folder has config.json and "
                            "model.safetensors", f->path);
     if (status == GRPO_OK)
-        status = parse_if_present(&generation, f->path, "generation_config.json", MAX_CONFIG, err);
+        status = parse_if_present(&f->generation_json, f->path, "generation_config.json", MAX_CONFIG, err);
     if (status == GRPO_OK)
-        status = model_config_from_json(&f->config, config, generation, where, err);
+        status = model_config_from_json(&f->config, config, f->generation_json, where, err);
     if (status == GRPO_OK && !(f->config_json = model_config_text_part(config)))
         status = mem_fail(err, where, 0);
     json_decref(config);
-    json_decref(generation);
     mem_free(where);
     return status;
 }

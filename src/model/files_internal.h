@@ -26,7 +26,7 @@ struct model_files {
     gguf_file gguf;
     safetensors_file *shards;
     size_t n_shards;
-    json_t *config_json;
+    json_t *config_json, *generation_json;
     char *chat_template;
 };
 

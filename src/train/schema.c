@@ -110,6 +110,13 @@ static grpo_status fail_unknown(grpo_error *err, const schema *s, const schema_n
                                       f->name, f->key);
             return schema_fail_at(err, node, "unknown key '%s', a setting of %s: %s", key, f->system, f->note);
         }
+    if (node->kind == SCHEMA_MAP && node->first) { /* an unknown section: advise on what stands in it */
+        strbuf inner = STRBUF_INIT;
+        strbuf_printf(&inner, "%s.%s", key, node->first->key);
+        grpo_status status = fail_unknown(err, s, node->first, strbuf_text(&inner));
+        strbuf_deinit(&inner);
+        return status;
+    }
     const char *near = nearest_key(s, key);
     if (near)
         return schema_fail_at(err, node, "unknown key '%s'; did you mean '%s'?", key, near);

@@ -113,6 +113,24 @@ static void pool_covers_every_item_once(void **state)
     }
 }
 
+static void pool_scratch_belongs_to_one_thread(void **state)
+{
+    (void)state;
+    grpo_error err;
+    pool *p;
+    assert_ok(pool_create(&p, 3, &err), err);
+    for (int t = 0; t < 3; t++)
+        memset(pool_scratch(p, t), t + 1, POOL_SCRATCH);
+    for (int t = 0; t < 3; t++) {
+        const unsigned char *scratch = pool_scratch(p, t);
+        assert_int_equal((uintptr_t)scratch % 64, 0);
+        assert_int_equal(scratch[0], t + 1);
+        assert_int_equal(scratch[POOL_SCRATCH - 1], t + 1);
+    }
+    assert_null(pool_scratch(NULL, 0));
+    pool_destroy(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +139,7 @@ int main(void)
         cmocka_unit_test(allocation_failure_is_reported),
         cmocka_unit_test(atomic_write_keeps_the_old_file),
         cmocka_unit_test(pool_covers_every_item_once),
+        cmocka_unit_test(pool_scratch_belongs_to_one_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,10 +128,79 @@ static void every_reference_model_opens(void **state)
     }
 }
 
+/* What the configurations say, by the README there. */
+static void configurations_are_as_documented(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *family;
+        int hidden, layers, heads, kv_heads, head_dim, ffn, vocab, tied, n_eos;
+        double theta;
+    } cases[] = {
+        {"llama-tied", "llama", 36, 2, 6, 2, 6, 60, 101, 1, 1, 1e5},
+        {"llama3-rope", "llama", 32, 2, 2, 1, 16, 56, 113, 0, 2, 5e5},
+        {"qwen2", "qwen2", 40, 2, 5, 1, 8, 48, 97, 1, 1, 1e6},
+        {"qwen2-sharded", "qwen2", 32, 3, 4, 2, 8, 40, 99, 0, 1, 1e4},
+        {"qwen3", "qwen3", 32, 2, 4, 2, 16, 48, 103, 1, 1, 1e6},
+        {"gemma3", "gemma3_text", 24, 4, 2, 1, 16, 40, 131, 1, 1, 1e6},
+        {"qwen3-moe", "qwen3_moe", 24, 2, 2, 1, 16, 32, 97, 0, 1, 1e6},
+        {"gguf/llama-tied-f32.gguf", "llama", 36, 2, 6, 2, 6, 60, 101, 1, 1, 1e5},
+        {"gguf/qwen2-f32.gguf", "qwen2", 40, 2, 5, 1, 8, 48, 97, 1, 1, 1e6},
+        {"gguf/llama-mixed.gguf", "llama", 64, 2, 4, 2, 16, 96, 96, 0, 1, 1e4},
+        {"gguf/llama-kquants.gguf", "llama", 256, 1, 4, 2, 64, 256, 90, 1, 1, 1e4},
+        {"gguf/gemma3-f16.gguf", "gemma3_text", 24, 7, 2, 1, 16, 32, 111, 1, 1, 1e6},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "models/%s", cases[i].name);
+        model_files *f = open_model(path);
+        const model_config *c = model_files_config(f);
+        assert_string_equal(c->family, cases[i].family);
+        const int got[] = {c->hidden, c->layers, c->heads, c->kv_heads, c->head_dim, c->ffn, c->vocab, c->tied_embeddings, c->n_eos};
+        const int want[] = {cases[i].hidden, cases[i].layers, cases[i].heads, cases[i].kv_heads, cases[i].head_dim,
+                            cases[i].ffn, cases[i].vocab, cases[i].tied, cases[i].n_eos};
+        assert_memory_equal(got, want, sizeof got);
+        assert_true(c->ropes[0].theta == cases[i].theta);
+        model_files_close(f);
+    }
+}
+
+static void the_fine_print_is_read(void **state)
+{
+    (void)state;
+    model_files *f = open_model("models/qwen2"); /* sliding_window without use_sliding_window */
+    assert_int_equal(model_files_config(f)->layer[1].window, 0);
+    model_files_close(f);
+    f = open_model("models/gemma3");
+    const model_config *c = model_files_config(f);
+    for (int i = 0; i < 4; i++)
+        assert_true(c->layer[i].window == (i == 2 ? 0 : 6) && c->layer[i].rope == (i == 2 ? 0 : 1));
+    assert_true(c->attention_scale == (float)(1 / sqrt(10.0)) && c->ropes[1].theta == 1e4);
+    model_files_close(f);
+    f = open_model("models/gguf/gemma3-f16.gguf");
+    c = model_files_config(f);
+    for (int i = 0; i < 7; i++)
+        assert_true(c->layer[i].window == (i == 5 ? 0 : 6) && c->layer[i].rope == (i == 5 ? 0 : 1));
+    assert_true(c->attention_scale == 0.25f && c->ropes[1].theta == 1e4 && c->norm_offset == 1 && c->norm_eps == 1e-6f);
+    model_files_close(f);
+    f = open_model("models/llama3-rope");
+    c = model_files_config(f);
+    assert_true(c->ropes[0].scaling == MODEL_ROPE_LLAMA3 && c->ropes[0].factor == 8 && c->ropes[0].original_positions == 512);
+    model_files_close(f);
+    f = open_model("models/llama-reward");
+    assert_true(model_files_config(f)->head == MODEL_HEAD_SEQUENCE && model_files_config(f)->pad == 2);
+    model_files_close(f);
+    f = open_model("models/llama-value");
+    assert_true(model_files_config(f)->head == MODEL_HEAD_TOKEN && model_files_find(f, "score.bias") >= 0);
+    model_files_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_reference_model_opens),
+        cmocka_unit_test(configurations_are_as_documented),
+        cmocka_unit_test(the_fine_print_is_read),
         cmocka_unit_test(llama_gguf_has_the_folders_weights),
         cmocka_unit_test(qwen2_gguf_has_the_folders_weights),
         cmocka_unit_test(rows_can_be_read_in_any_split),

@@ -33,7 +33,10 @@
     X(norm_grad_columns)                                                                           \
     X(rope)                                                                                        \
     X(glu)                                                                                         \
-    X(glu_grad)
+    X(glu_grad)                                                                                    \
+    X(kv_write)                                                                                    \
+    X(kv_read)                                                                                     \
+    X(attention)
 
 typedef struct kernels {
     const char *name;

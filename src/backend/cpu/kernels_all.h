@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/job_attention.h"
 #include "backend/cpu/job_elementwise.h"
 #include "backend/cpu/job_gemm.h"
 #include "backend/cpu/job_head.h"
@@ -20,6 +21,9 @@
 #include "backend/cpu/body_norm.h"
 #include "backend/cpu/body_rope.h"
 #include "backend/cpu/body_glu.h"
+#include "backend/cpu/body_kv.h"
+#include "backend/cpu/body_attention_tiles.h"
+#include "backend/cpu/body_attention.h"
 
 const kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
