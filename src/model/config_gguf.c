@@ -139,6 +139,8 @@ static void read_sizes(reader *r, model_config *c)
     else
         c->vocab = (int)embed->ne[1];
     get_int(r, "vocab_size", 0);
+    if (get_int(r, "attention.causal", 1) != 1)
+        wrong(r, "attention.causal", "false is not supported");
     c->tied_embeddings = !has_tensor(r, "output.weight");
     if (r->status == GRPO_OK && (c->layers < 1 || c->layers > MODEL_MAX_LAYERS))
         wrong(r, "block_count", "must be from 1 to 256");

@@ -105,7 +105,8 @@ static grpo_status take_array(cursor *c, gguf_value *v, int depth)
     if (item_bytes[item]) {
         if (v->count > left(c) / item_bytes[item])
             return truncated(c);
-        c->position += (size_t)v->count * item_bytes[item];
+        v->bytes = v->count * item_bytes[item];
+        c->position += (size_t)v->bytes;
         return GRPO_OK;
     }
     if (depth >= MAX_NESTING)
@@ -117,6 +118,7 @@ static grpo_status take_array(cursor *c, gguf_value *v, int depth)
         if (status != GRPO_OK)
             return status;
     }
+    v->bytes = (uint64_t)(c->file->map.data + c->position - v->data);
     return GRPO_OK;
 }
 
@@ -127,7 +129,8 @@ static grpo_status take_value(cursor *c, gguf_type type, gguf_value *v, int dept
         return take_array(c, v, depth);
     if (type == GGUF_STRING && !take_number(c, 8, &v->count))
         return GRPO_ERR_FORMAT;
-    v->data = take(c, type == GGUF_STRING ? v->count : item_bytes[type]);
+    v->bytes = type == GGUF_STRING ? v->count : item_bytes[type];
+    v->data = take(c, v->bytes);
     return v->data ? GRPO_OK : GRPO_ERR_FORMAT;
 }
 

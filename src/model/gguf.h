@@ -27,7 +27,8 @@ typedef struct gguf_value {
     gguf_type type;
     gguf_type item;            /* of an array */
     uint64_t count;            /* items of an array, bytes of a string, else 1 */
-    const unsigned char *data; /* in the mapping, not aligned */
+    uint64_t bytes;            /* at data */
+    const unsigned char *data; /* in the mapping, not aligned; of an array or string: behind its length */
 } gguf_value;
 
 typedef struct gguf_pair {
