@@ -164,8 +164,15 @@ typedef struct ops_group {
 } ops_group;
 
 /* dq is overwritten; dk and dv are added to (gradients with respect to the stored, rotated keys).
- * `out` is the forward result. Parallel over (group, key/value head). scratch: ops_attention_grad_scratch
- * floats for each thread. */
+ * `out` is the forward result. With p_j = e_j * (1 / sum) as in the forward pass, D = lane sum of
+ * dout_d out_d, dp_j = fma chain over d of dout_d v_jd and ds_j = scale * (p_j * (dp_j - D)):
+ *   dq_d = fma chain over visible j, rising, of ds_j k_jd;
+ *   dk_jd = fma chain, going on from what is there, of ds_j q_d, and dv_jd likewise of p_j dout_d, over the
+ *   group's spans in list order, rows in order, heads in order. A query takes part for every key of the
+ *   blocks that it sees something of (with ds = p = 0 where it sees nothing), up to its span's last row.
+ * So the bits depend neither on threads nor on how groups are spread over calls. Every span of a group has
+ * the same prefix. scratch: scratch_per_thread floats for each thread of the pool, at least
+ * ops_attention_grad_scratch (more is never wrong), where max_positions bounds first_pos + rows. */
 void ops_attention_grad(pool *p, ops_kv kv, const ops_span_grad *spans, const ops_group *groups,
                         int n_groups, const float *q, int ldq, const float *out, int ldo,
                         const float *dout, int lddo, float *dq, int lddq, int ldkv, float *scratch,

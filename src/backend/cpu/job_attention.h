@@ -50,8 +50,9 @@ typedef struct attn_job {
  * probabilities and score gradients, zero where invisible, at p[t][stride] and ds[t][stride] for the
  * keys of blocks [block0, block1). */
 typedef struct attn_grad_tile {
-    int span, kv_head, first, count;
+    int group, span, kv_head, first, count;
     int block0, block1, stride;
+    int end; /* keys from here on have no gradient row: the span's last position + 1, or the end of block1 */
     float *p, *ds;
 } attn_grad_tile;
 

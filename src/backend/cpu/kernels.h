@@ -36,7 +36,9 @@
     X(glu_grad)                                                                                    \
     X(kv_write)                                                                                    \
     X(kv_read)                                                                                     \
-    X(attention)
+    X(attention)                                                                                   \
+    X(attention_grad_rows)                                                                         \
+    X(attention_grad_keys)
 
 typedef struct kernels {
     const char *name;

@@ -24,6 +24,7 @@
 #include "backend/cpu/body_kv.h"
 #include "backend/cpu/body_attention_tiles.h"
 #include "backend/cpu/body_attention.h"
+#include "backend/cpu/body_attention_grad.h"
 
 const kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,

@@ -46,6 +46,7 @@ SIMD_INLINE v16m v16m_first(int n)
     return v16m_bits((1u << n) - 1u);
 }
 
+#if !defined(SIMD_TRANSPOSE)
 /* rows[i] lane j <-> rows[j] lane i. */
 SIMD_INLINE void v16_transpose(v16 rows[16])
 {
@@ -59,6 +60,7 @@ SIMD_INLINE void v16_transpose(v16 rows[16])
     for (int i = 0; i < 16; i++)
         rows[i] = v16_load(t[i]);
 }
+#endif
 
 /* e^x to about 1 ulp. Exactly 0 below EXP_MIN = ln of the smallest normal number (and for -inf), inf
  * above 88.72, NaN for NaN. x = n ln 2 + r, |r| <= ln 2 / 2; e^r = 1 + r + r^2 p(r) with p the minimax

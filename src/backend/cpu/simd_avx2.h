@@ -155,6 +155,48 @@ SIMD_INLINE float v16_hmax(v16 a)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
+SIMD_INLINE void simd_transpose8(__m256 r[8])
+{
+    __m256 u[8];
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+        u[i] = _mm256_shuffle_ps(a, c, 0x44);
+        u[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        u[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        u[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(u[i], u[4 + i], 0x20);
+        r[4 + i] = _mm256_permute2f128_ps(u[i], u[4 + i], 0x31);
+    }
+}
+
+/* Four quarters of 8 x 8; the mixed ones change places. */
+#define SIMD_TRANSPOSE
+SIMD_INLINE void v16_transpose(v16 r[16])
+{
+    __m256 a[8], b[8], c[8], d[8];
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i++) {
+        a[i] = r[i].lo;
+        b[i] = r[i].hi;
+        c[i] = r[8 + i].lo;
+        d[i] = r[8 + i].hi;
+    }
+    simd_transpose8(a);
+    simd_transpose8(b);
+    simd_transpose8(c);
+    simd_transpose8(d);
+    SIMD_UNROLL
+    for (int i = 0; i < 8; i++) {
+        r[i] = (v16){a[i], c[i]};
+        r[8 + i] = (v16){b[i], d[i]};
+    }
+}
+
 #undef SIMD_EACH1
 #undef SIMD_EACH2
 #undef SIMD_EACH2I

@@ -84,4 +84,32 @@ SIMD_INLINE float v16_hmax(v16 a)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
+/* Pairs of rows, then pairs of pairs inside each quarter, then the quarters. */
+#define SIMD_TRANSPOSE
+SIMD_INLINE void v16_transpose(v16 r[16])
+{
+    __m512d u[16];
+    SIMD_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+        u[i] = _mm512_unpacklo_pd(a, c);
+        u[i + 1] = _mm512_unpackhi_pd(a, c);
+        u[i + 2] = _mm512_unpacklo_pd(b, d);
+        u[i + 3] = _mm512_unpackhi_pd(b, d);
+    }
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) { /* quarter q of u[4 g + i]: column 4 q + i of rows 4 g .. 4 g + 3 */
+        __m512d a = _mm512_shuffle_f64x2(u[i], u[4 + i], 0x44), b = _mm512_shuffle_f64x2(u[i], u[4 + i], 0xee);
+        __m512d c = _mm512_shuffle_f64x2(u[8 + i], u[12 + i], 0x44);
+        __m512d d = _mm512_shuffle_f64x2(u[8 + i], u[12 + i], 0xee);
+        r[i] = _mm512_castpd_ps(_mm512_shuffle_f64x2(a, c, 0x88));
+        r[4 + i] = _mm512_castpd_ps(_mm512_shuffle_f64x2(a, c, 0xdd));
+        r[8 + i] = _mm512_castpd_ps(_mm512_shuffle_f64x2(b, d, 0x88));
+        r[12 + i] = _mm512_castpd_ps(_mm512_shuffle_f64x2(b, d, 0xdd));
+    }
+}
+
 #endif

@@ -112,17 +112,22 @@ static void query_grad(ops_kv kv, const ops_span_grad *s, int head, int pos, con
         dq[d] = 0;
     }
     float total = ref_lanes_sum(lanes);
-    for (int j = first_visible(kv, pos); j <= pos; j++) {
+    int from = first_visible(kv, pos), end = (pos / OPS_KV_BLOCK + 1) * OPS_KV_BLOCK;
+    int last = s->span.first_pos + s->span.rows;
+    for (int j = from / OPS_KV_BLOCK * OPS_KV_BLOCK; j < end && j < last; j++) {
         const float *key = key_at(kv, blocks, head, j), *value = value_at(kv, blocks, head, j);
-        int own = j >= s->prefix;
+        int own = j >= s->prefix, visible = j >= from && j <= pos;
         size_t row = (size_t)(own ? j - s->prefix : j) * ldkv + (size_t)head * kv.head_dim;
         float *dk = (own ? s->dk_own : s->dk_prefix) + row, *dv = (own ? s->dv_own : s->dv_prefix) + row;
-        float p = ref_exp(score(kv, blocks, head, q, j) - max) * inverse, dp = 0;
+        float p = 0, ds = 0, dp = 0;
         for (int d = 0; d < kv.head_dim; d++)
             dp = fmaf(dout[d], value[d], dp);
-        float ds = kv.scale * (p * (dp - total));
+        if (visible) {
+            p = ref_exp(score(kv, blocks, head, q, j) - max) * inverse;
+            ds = kv.scale * (p * (dp - total));
+        }
         for (int d = 0; d < kv.head_dim; d++) {
-            dq[d] = fmaf(ds, key[d * OPS_KV_BLOCK], dq[d]);
+            dq[d] = visible ? fmaf(ds, key[d * OPS_KV_BLOCK], dq[d]) : dq[d];
             dk[d] = fmaf(ds, q[d], dk[d]);
             dv[d] = fmaf(p, dout[d], dv[d]);
         }
