@@ -188,6 +188,7 @@ typedef struct grpo_algo {
     grpo_aggregation loss_aggregation;
     double fixed_length;           /* L of fixed_length */
     int count_empty_rows;          /* rows without a valid token count in `rows` */
+    double length_epsilon;         /* added to n_b where it divides (verl: 1e-8) */
     /* KL to the reference */
     double kl_coef;
     grpo_kl_place kl_place;
@@ -363,7 +364,7 @@ typedef struct grpo_loss_metrics {
     double above_pos, above_neg, above_zero;
     double dual_clip;               /* capped by dual_clip */
     double dropped;                 /* taken out by clip_cov */
-    double phi_mean;                /* vespo's weight, mean over rows */
+    double phi_mean;                /* vespo's weight, mean over rows (or tokens) */
     double kept_rows;               /* share of rows that off_policy_threshold keeps */
     size_t tokens, nonempty_rows;   /* valid tokens, rows that have one */
 } grpo_loss_metrics;

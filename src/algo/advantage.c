@@ -240,7 +240,7 @@ static grpo_status check_advantage_batch(const grpo_algo *algo, const grpo_advan
 
 size_t grpo_advantage_scratch(size_t rows, size_t tokens)
 {
-    return rows * (3 * sizeof(size_t) + 2 * sizeof(double)) + tokens * (3 * sizeof(double) + 1) + 64;
+    return rows * (4 * sizeof(size_t) + 2 * sizeof(double)) + tokens * (3 * sizeof(double) + 1) + 64;
 }
 
 static advantage_work carve(const grpo_algo *algo, const grpo_advantage_batch *in,
@@ -251,7 +251,8 @@ static advantage_work carve(const grpo_algo *algo, const grpo_advantage_batch *i
     w.member = out->scratch;
     w.group_end = w.member + in->rows;
     w.group_size = w.group_end + in->rows;
-    w.token_reward = (double *)(w.group_size + in->rows);
+    w.normalized = w.group_size + in->rows;
+    w.token_reward = (double *)(w.normalized + in->rows);
     w.column = w.token_reward + tokens;
     w.mask = (unsigned char *)(w.column + 2 * tokens + 2 * in->rows);
     return w;
@@ -281,13 +282,21 @@ static void report(advantage_work *w)
     out->reward_std = w->scored > 1 ? all.std : NAN;
 }
 
-/* (A - mean) / (std + epsilon) over the scored rows of the batch. */
+/* (A - mean) / (std + epsilon) over the rows of the batch that have something to be compared
+ * with: a row whose group lost all others has advantage 0 and stays out. */
 static void normalize_rows(advantage_work *w)
 {
     double *row = w->out->row;
-    group_stats s = stats_of(w->algo, row, w->member, w->scored, w->algo->equal_tolerance);
-    for (size_t i = 0; i < w->scored; i++) {
-        double *a = &row[w->member[i]];
+    size_t count = 0;
+    for (size_t g = 0; g < w->groups; g++) {
+        size_t first = group_first(w, g), end = w->group_end[g];
+        int compared = end - first > 1 || (end > first && w->group_size[g] == 1);
+        for (size_t i = first; compared && i < end; i++)
+            w->normalized[count++] = w->member[i];
+    }
+    group_stats s = stats_of(w->algo, row, w->normalized, count, w->algo->equal_tolerance);
+    for (size_t i = 0; i < count; i++) {
+        double *a = &row[w->normalized[i]];
         *a = s.flat ? 0 : (*a - s.mean) / (s.std + w->algo->advantage_epsilon);
     }
 }

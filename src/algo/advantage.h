@@ -12,6 +12,7 @@ typedef struct advantage_work {
     size_t *member;     /* [B] scored rows, group after group */
     size_t *group_end;  /* [groups] end of each group in member */
     size_t *group_size; /* [groups] rows of the group, unscored ones included */
+    size_t *normalized; /* [B] rows that normalize_advantages looks at */
     size_t groups, scored;
     double *token_reward; /* [N] token estimators: given, or built from the row rewards */
     double *column;       /* [2 N + 2 B] scratch of the token baselines and gdpo */

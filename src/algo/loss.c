@@ -126,6 +126,11 @@ static double gmpo_log_ratio(const grpo_algo *algo, double d, double advantage, 
     return limited;
 }
 
+static double divisor_of(const loss_state *s, size_t length)
+{
+    return length ? (double)length + s->algo->length_epsilon : 1;
+}
+
 static double gmpo_sum(const loss_state *s, const loss_row *row, size_t *length)
 {
     double sum = 0;
@@ -148,7 +153,7 @@ static void set_row_ratio(const loss_state *s, loss_row *row, double fixed_sum)
     if (s->algo->loss == GRPO_LOSS_GMPO) {
         size_t selected;
         sum = gmpo_sum(s, row, &selected);
-        divisor = selected ? (double)selected : 1;
+        divisor = divisor_of(s, selected);
     }
     row->mean_fixed = fixed_sum / n;
     row->ratio = ratio_of(s->algo, sum / divisor, &row->slope);
@@ -188,7 +193,7 @@ static double row_weight(const loss_state *s, const loss_row *row)
     for (size_t t = row->first; t < row->end; t++)
         if (rows_valid(&in->rows, t))
             sum += log(in->is_weight[t] + 1e-10);
-    return row->length ? exp(sum / (double)row->length) : 1;
+    return exp(sum / divisor_of(s, row->length));
 }
 
 static loss_row make_row(const loss_state *s, size_t index)
@@ -272,6 +277,8 @@ static void add_policy_token(loss_state *s, const loss_row *row, size_t t, doubl
         s->out->ratio[t] = p.ratio;
     if (!s->tally.by_row)
         tally_ratio(&s->tally, p.ratio, p.advantage);
+    if (s->in->advantage_per_token && s->algo->loss == GRPO_LOSS_VESPO)
+        tally_phi(&s->tally, p.phi);
 }
 
 /* row_mean: the completion is one action with log-probability sum_t m logp. */
@@ -281,7 +288,7 @@ static void add_policy_row(loss_state *s, const loss_row *row)
     double advantage = in->advantage_per_token ? 0 : in->advantage[row->index];
     for (size_t t = row->first; in->advantage_per_token && t < row->end; t++)
         if (rows_valid(&in->rows, t))
-            advantage += in->advantage[t] / (double)row->length;
+            advantage += in->advantage[t] / divisor_of(s, row->length);
     loss_point p = {.ratio = row->ratio,
                     .fixed_ratio = row->fixed_ratio,
                     .log_ratio = row->log_ratio,
@@ -396,11 +403,13 @@ static void add_row(loss_state *s, size_t index)
         s->out->row_ratio[index] = row.ratio;
     if (!whole && s->tally.by_row)
         tally_ratio(&s->tally, row.ratio, in->advantage[index]);
-    double advantage = row.length || !in->advantage_per_token
-                           ? advantage_of(in, index, row.first)
-                           : 0;
-    tally_end_row(&s->tally, row.length, advantage >= 0 || row.low_kl,
-                  loss_vespo_phi(s->algo, row.log_w, advantage));
+    int keeps_all = row.low_kl; /* whatever the sign of its advantages */
+    if (!in->advantage_per_token) {
+        keeps_all = keeps_all || in->advantage[index] >= 0;
+        if (s->algo->loss == GRPO_LOSS_VESPO)
+            tally_phi(&s->tally, loss_vespo_phi(s->algo, row.log_w, in->advantage[index]));
+    }
+    tally_end_row(&s->tally, row.length, keeps_all);
 }
 
 /* ---- the whole batch -------------------------------------------------------------------- */

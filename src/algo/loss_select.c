@@ -25,16 +25,15 @@ static workspace workspace_of(void *scratch, size_t tokens)
 
 /* ---- entropy ---------------------------------------------------------------------------- */
 
-/* Quantile of sorted values, linear between neighbours. A rank within rounding of a whole number
- * is that number: 1 - 0.3 must not push a token over the edge. */
+/* Quantile of sorted values, linear between neighbours, in the precision of the reference: level
+ * and result are float32 there, which decides about the token that stands on the edge. */
 static double sorted_quantile(const double *value, const size_t *index, size_t count, double q)
 {
-    double rank = q * (double)(count - 1), nearest = round(rank);
-    if (fabs(rank - nearest) < 1e-6)
-        rank = nearest;
+    double rank = (double)(float)q * (double)(count - 1);
     size_t below = (size_t)rank, above = below + 1 < count ? below + 1 : below;
-    double weight = rank - (double)below, low = value[index[below]];
-    return low + weight * (value[index[above]] - low);
+    float low = (float)value[index[below]], high = (float)value[index[above]];
+    float weight = (float)(rank - (double)below);
+    return weight < 0.5f ? low + weight * (high - low) : high - (high - low) * (1 - weight);
 }
 
 static void select_entropy(loss_selection *s, const grpo_algo *algo, const grpo_loss_batch *in,
@@ -65,7 +64,8 @@ static double token_advantage(const grpo_loss_batch *in, size_t row, size_t t)
     return in->advantage[in->advantage_per_token ? t : row];
 }
 
-static centre centre_of(const grpo_loss_batch *in, const double *fixed, size_t *tokens)
+static centre centre_of(const grpo_algo *algo, const grpo_loss_batch *in, const double *fixed,
+                        size_t *tokens)
 {
     centre mean = {0, 0};
     *tokens = 0;
@@ -76,9 +76,12 @@ static centre centre_of(const grpo_loss_batch *in, const double *fixed, size_t *
                 mean.logp += fixed[t];
                 ++*tokens;
             }
+    double divisor = (double)*tokens;
+    if (algo->loss == GRPO_LOSS_CLIP_COV)
+        divisor += algo->length_epsilon;
     if (*tokens) {
-        mean.advantage /= (double)*tokens;
-        mean.logp /= (double)*tokens;
+        mean.advantage /= divisor;
+        mean.logp /= divisor;
     }
     return mean;
 }
@@ -116,7 +119,7 @@ static void select_covariance(loss_selection *s, const grpo_algo *algo, const gr
                               const double *fixed, workspace w)
 {
     size_t tokens;
-    centre mean = centre_of(in, fixed, &tokens);
+    centre mean = centre_of(algo, in, fixed, &tokens);
     size_t count = list_candidates(algo, in, fixed, mean, w);
     double share = algo->loss == GRPO_LOSS_KL_COV ? algo->kl_cov_ratio : algo->clip_cov_ratio;
     size_t wanted = (size_t)(share * (double)tokens);

@@ -43,7 +43,9 @@ void tally_ratio(loss_tally *t, double ratio, double advantage)
 {
     const grpo_algo *a = t->algo;
     double low = 1 - a->clip_epsilon_low, high = 1 + a->clip_epsilon_high;
-    double capped = fmin(ratio, a->delta), clipped = algo_clamp(ratio, low, high);
+    double clipped = algo_clamp(ratio, low, high), capped = ratio;
+    if (a->loss == GRPO_LOSS_CLIP || a->loss == GRPO_LOSS_CLIP_COV)
+        capped = fmin(ratio, a->delta);
     count_unit(t, capped, low, high, advantage);
     t->dual_clipped += advantage < 0 && fmax(capped, clipped) > a->dual_clip;
     t->ratio_sum += ratio;
@@ -60,12 +62,17 @@ void tally_gmpo(loss_tally *t, double log_ratio, double advantage)
     t->ratio_max = fmax(t->ratio_max, ratio);
 }
 
-void tally_end_row(loss_tally *t, size_t length, int kept, double phi)
+void tally_phi(loss_tally *t, double phi)
+{
+    t->phi += phi;
+    t->phis++;
+}
+
+void tally_end_row(loss_tally *t, size_t length, int kept)
 {
     t->rows++;
     t->nonempty += length > 0;
-    t->kept += kept;
-    t->phi += phi;
+    t->kept += (size_t)kept;
     if (t->row_units == 0) /* an empty row has no share */
         return;
     t->share_rows++;
@@ -100,7 +107,7 @@ grpo_loss_metrics tally_finish(const loss_tally *t)
         .above_pos = share(t->above[2], units),
         .dual_clip = share(t->dual_clipped, units),
         .dropped = share((double)t->dropped, tokens),
-        .phi_mean = share(t->phi, rows),
+        .phi_mean = share(t->phi, (double)t->phis),
         .kept_rows = share((double)t->kept, rows),
         .tokens = t->tokens,
         .nonempty_rows = t->nonempty,

@@ -13,7 +13,7 @@ typedef struct loss_tally {
     size_t share_rows;
     double ratio_sum, ratio_min, ratio_max;
     double kl, entropy, approx_kl, phi;
-    size_t tokens, rows, nonempty, kept, dropped;
+    size_t tokens, rows, nonempty, kept, dropped, phis;
 } loss_tally;
 
 void tally_init(loss_tally *tally, const grpo_algo *algo, int by_row);
@@ -23,7 +23,9 @@ void tally_token(loss_tally *tally, double log_ratio);
 /* One unit's ratio against the clip range; gmpo gives its token's log ratio instead. */
 void tally_ratio(loss_tally *tally, double ratio, double advantage);
 void tally_gmpo(loss_tally *tally, double log_ratio, double advantage);
-void tally_end_row(loss_tally *tally, size_t length, int kept, double phi);
+/* vespo's weight of a row, or of a token where advantages are per token. */
+void tally_phi(loss_tally *tally, double phi);
+void tally_end_row(loss_tally *tally, size_t length, int kept);
 grpo_loss_metrics tally_finish(const loss_tally *tally);
 
 #endif

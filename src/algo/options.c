@@ -78,6 +78,7 @@ static const grpo_option options[] = {
            "how token losses become one number"),
     NUMBER(fixed_length, TINY, INFINITY, "fixed_length: divisor of each completion"),
     BOOL(count_empty_rows, "completions without a valid token count in the mean over completions"),
+    NUMBER(length_epsilon, 0, 1, "added to a completion's length where it divides (verl: 1e-8)"),
     NUMBER(kl_coef, 0, INFINITY, "weight of the KL to the reference model"),
     CHOICE("kl_place", kl_place, kl_place_names, "KL as a loss, or taken off the reward"),
     CHOICE("kl_estimator", kl_estimator, kl_names,

@@ -60,7 +60,7 @@ rows_weights rows_weights_of(const grpo_algo *algo, grpo_aggregation mode, const
     size_t sequences = algo->count_empty_rows ? rows->count : counts.nonempty;
     return (rows_weights){mode, token_count > 0 ? token_count : (double)counts.tokens,
                           sequence_count > 0 ? sequence_count : (double)sequences,
-                          algo->fixed_length, scale != 0 ? scale : 1};
+                          algo->fixed_length, algo->length_epsilon, scale != 0 ? scale : 1};
 }
 
 /* A batch without tokens or rows has no loss rather than 0/0. */
@@ -76,7 +76,7 @@ double rows_token_weight(const rows_weights *weights, size_t length)
     case GRPO_AGG_TOKEN_MEAN:
         return over(w->scale, w->tokens);
     case GRPO_AGG_SEQ_MEAN_TOKEN_MEAN:
-        return over(w->scale, w->sequences * (double)length);
+        return over(w->scale, w->sequences * ((double)length + w->length_epsilon));
     case GRPO_AGG_FIXED_LENGTH:
         return over(w->scale, w->sequences * w->fixed_length);
     default: /* seq_mean_token_sum */

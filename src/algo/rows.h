@@ -43,7 +43,7 @@ double rows_mean(const grpo_rows *rows, const double *x);
 
 typedef struct rows_weights {
     grpo_aggregation mode;
-    double tokens, sequences, fixed_length, scale;
+    double tokens, sequences, fixed_length, length_epsilon, scale;
 } rows_weights;
 
 /* mode is resolved (not `same`); counts of 0 are taken from `rows`; scale 0 means 1. */

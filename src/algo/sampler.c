@@ -180,12 +180,23 @@ static const char *next_item(const char *list, char *text, size_t size)
     return list + length;
 }
 
-static size_t count_items(const char *list)
+/* Whether `item` stands in the list before `end`: a criterion that is named twice counts once. */
+static int named_before(const char *list, const char *end, const char *item)
+{
+    char text[64];
+    const char *next;
+    for (; (next = next_item(list, text, sizeof text)) && next < end; list = next)
+        if (strcmp(text, item) == 0)
+            return 1;
+    return 0;
+}
+
+static size_t count_items(const char *list, int distinct)
 {
     char text[64];
     size_t n = 0;
-    while ((list = next_item(list, text, sizeof text)))
-        n++;
+    for (const char *next = list; (next = next_item(next, text, sizeof text));)
+        n += !distinct || !named_before(list, next, text);
     return n;
 }
 
@@ -299,7 +310,7 @@ grpo_status grpo_rejection_mask(unsigned char *mask, const grpo_rows *rows, cons
         return status;
     if (rows->count && rows_count(rows).tokens == 0)
         return grpo_fail(err, GRPO_ERR_NUMERIC, "rejection in a batch without a valid token");
-    size_t wanted = count_items(options), given = count_items(thresholds);
+    size_t wanted = count_items(options, 1), given = count_items(thresholds, 0);
     if (wanted == 0 || (given != 1 && given != wanted))
         return grpo_fail(err, GRPO_ERR_CONFIG,
                          "%zu rejection criteria need one threshold for all or %zu, not %zu",
@@ -308,8 +319,10 @@ grpo_status grpo_rejection_mask(unsigned char *mask, const grpo_rows *rows, cons
         mask[t] = (unsigned char)rows_valid(rows, t);
     char option[64], threshold[64];
     const char *next = thresholds;
-    while ((options = next_item(options, option, sizeof option))) {
+    for (const char *at = options; (at = next_item(at, option, sizeof option));) {
         criterion c = {0};
+        if (named_before(options, at, option))
+            continue;
         next = next_item(given == 1 ? thresholds : next, threshold, sizeof threshold);
         if ((status = parse_option(&c, option, err)) != GRPO_OK ||
             (status = parse_threshold(&c, threshold, err)) != GRPO_OK)

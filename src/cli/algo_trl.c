@@ -79,13 +79,13 @@ static double zero_std_share(const trl_rewards *r, const double *x, int by_batch
 }
 
 /* The rewards before the last normalisation of normalize_then_sum are not kept: their std is 0
- * exactly where all advantages are. */
-static int all_zero(const double *x, size_t count)
+ * exactly where all advantages are. It is NaN, and not 0, for fewer than two scored rows. */
+static int batch_std_is_zero(const trl_rewards *r)
 {
-    for (size_t i = 0; i < count; i++)
-        if (x[i] != 0)
+    for (size_t i = 0; i < r->in.rows; i++)
+        if (r->out.row[i] != 0)
             return 0;
-    return 1;
+    return r->in.rows == 1 || r->in.rows - r->out.missing > 1;
 }
 
 static void normalized_advantages(algo_case *c)
@@ -106,7 +106,7 @@ static void normalized_advantages(algo_case *c)
     case_metric(c, "reward_std", r.out.reward_std);
     case_metric(c, "frac_reward_zero_std",
                 sum_first ? zero_std_share(&r, r.out.reward, by_batch)
-                          : all_zero(r.out.row, r.in.rows));
+                          : batch_std_is_zero(&r));
 }
 
 /* ---- sampler ratios ---------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ void verl_set_aggregation(loss_case *l, const char *mode)
     verl_counts global = {case_number(c, "batch_num_tokens", 0),
                           case_number(c, "global_batch_size", 0), case_number(c, "dp_size", 1)};
     l->algo.count_empty_rows = 0;
+    l->algo.length_epsilon = 1e-8;
     l->in.token_count = global.tokens;
     l->in.sequence_count = global.sequences;
     l->in.scale = global.scale;
