@@ -1,0 +1,190 @@
+/* LoRA adapters of ../shared/models/lora: read, merged, written, read again. */
+#include <math.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "model/adapter_files.h"
+#include "model/files.h"
+#include "support.h"
+
+static grpo_error err;
+
+static adapter_files open_adapter(const char *folder, model_files **base)
+{
+    char *path;
+    adapter_files f;
+    assert_ok(adapter_base_path(&path, folder, &err), err);
+    assert_ok(model_files_open(base, path, &err), err);
+    mem_free(path);
+    assert_ok(adapter_files_open(&f, folder, model_files_config(*base), &err), err);
+    return f;
+}
+
+/* W + scale B A against merged.safetensors. */
+static void check_merged(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "models/lora/%s", name);
+    model_files *base;
+    safetensors_file merged;
+    adapter_files f = open_adapter(test_shared_path(path), &base);
+    snprintf(path, sizeof path, "models/lora/%s/golden/merged.safetensors", name);
+    assert_ok(safetensors_open(&merged, test_shared_path(path), &err), err);
+    assert_int_equal((size_t)f.count, merged.n_tensors);
+    for (int i = 0; i < f.count; i++) {
+        const adapter_module *m = &f.modules[i];
+        size_t n = (size_t)m->in * (size_t)m->out;
+        float *a = mem_calloc((size_t)m->rank * (size_t)m->in, sizeof *a), *b = mem_calloc((size_t)m->rank * (size_t)m->out, sizeof *b);
+        float *w = mem_calloc(n, sizeof *w), *want = mem_calloc(n, sizeof *want);
+        char weight[MODEL_TENSOR_NAME + 16];
+        snprintf(weight, sizeof weight, "%s.weight", m->name);
+        assert_ok(adapter_files_read(&f, i, a, b, &err), err);
+        assert_ok(model_files_read(base, model_files_find(base, weight), 0, m->out, w, &err), err);
+        const safetensors_tensor *t = safetensors_find(&merged, weight);
+        assert_non_null(t);
+        safetensors_decode(t, 0, n, want);
+        for (int o = 0; o < m->out; o++)
+            for (int c = 0; c < m->in; c++) {
+                double sum = (double)w[o * m->in + c];
+                for (int r = 0; r < m->rank; r++)
+                    sum += (double)m->scale * (double)b[o * m->rank + r] * (double)a[r * m->in + c];
+                assert_true(fabs(sum - (double)want[o * m->in + c]) < 1e-6);
+            }
+        mem_free(a);
+        mem_free(b);
+        mem_free(w);
+        mem_free(want);
+    }
+    safetensors_close(&merged);
+    adapter_files_close(&f);
+    model_files_close(base);
+}
+
+static void merged_weights_are_pefts(void **state)
+{
+    (void)state;
+    check_merged("llama-tied-r4");
+    check_merged("qwen2-rslora-r4");
+}
+
+static grpo_status copy(void *context, int module, float *a, float *b, grpo_error *e)
+{
+    return adapter_files_read(context, module, a, b, e);
+}
+
+static void written_adapters_are_read_back(void **state)
+{
+    (void)state;
+    model_files *base;
+    adapter_files f = open_adapter(test_shared_path("models/lora/qwen2-rslora-r4"), &base), g;
+    char folder[300];
+    snprintf(folder, sizeof folder, "%s/adapter", test_folder());
+    assert_ok(file_make_folder(folder, &err), err);
+    adapter_settings s = {model_files_path(base), f.rank, f.alpha, f.rslora, model_files_config(base)};
+    assert_ok(adapter_write(folder, &s, f.modules, f.count, copy, &f, &err), err);
+    model_files_close(base);
+    g = open_adapter(folder, &base);
+    assert_true(g.count == f.count && g.rank == f.rank && g.alpha == f.alpha && g.rslora == f.rslora);
+    for (int i = 0; i < f.count; i++) {
+        float a[4 * 64], b[4 * 64], c[4 * 64], d[4 * 64];
+        assert_string_equal(f.modules[i].name, g.modules[i].name);
+        assert_true(f.modules[i].scale == g.modules[i].scale && f.modules[i].scale == 4);
+        assert_ok(adapter_files_read(&f, i, a, b, &err), err);
+        assert_ok(adapter_files_read(&g, i, c, d, &err), err);
+        assert_memory_equal(a, c, (size_t)f.modules[i].in * 4 * sizeof *a);
+        assert_memory_equal(b, d, (size_t)f.modules[i].out * 4 * sizeof *b);
+    }
+    char path[320];
+    json_t *config;
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    assert_ok(json_parse_file(&config, path, 1 << 20, &err), err);
+    assert_int_equal(json_array_size(json_object_get(config, "target_modules")), 7);
+    json_decref(config);
+    adapter_files_close(&f);
+    adapter_files_close(&g);
+    model_files_close(base);
+}
+
+static void an_adapter_of_another_model_is_refused(void **state)
+{
+    (void)state;
+    model_files *other;
+    adapter_files f;
+    assert_ok(model_files_open(&other, test_shared_path("models/qwen2"), &err), err);
+    assert_int_equal(adapter_files_open(&f, test_shared_path("models/lora/llama-tied-r4"), model_files_config(other), &err), GRPO_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "must be ["));
+    model_files_close(other);
+}
+
+/* Rewrites one key of adapter_config.json and expects a refusal that names it. */
+static void what_is_not_plain_lora_is_refused(void **state)
+{
+    static const char *const cases[][2] = {
+        {"use_dora", "true"}, {"bias", "\"all\""}, {"modules_to_save", "[\"lm_head\"]"}, {"peft_type", "\"LOHA\""},
+        {"fan_in_fan_out", "true"}, {"init_lora_weights", "\"pissa\""}, {"r", "0"}, {"r", "1.5"}, {"lora_alpha", "\"x\""},
+        {"rank_pattern", "{\"^q\":2}"}, {"trainable_token_indices", "[1]"}, {"lora_bias", "true"}, {"a_new_key", "1"},
+        {"layer_replication", "[[0,1]]"}};
+    (void)state;
+    model_files *base;
+    adapter_files f = open_adapter(test_shared_path("models/lora/llama-tied-r4"), &base), g;
+    char folder[300], path[320];
+    snprintf(folder, sizeof folder, "%s/odd", test_folder());
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    assert_ok(file_make_folder(folder, &err), err);
+    adapter_settings s = {"base", f.rank, f.alpha, f.rslora, model_files_config(base)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *config;
+        assert_ok(adapter_write(folder, &s, f.modules, f.count, copy, &f, &err), err);
+        assert_ok(json_parse_file(&config, path, 1 << 20, &err), err);
+        json_object_set_new(config, cases[i][0], json_loads(cases[i][1], JSON_DECODE_ANY, NULL));
+        assert_ok(json_write_file(path, config, &err), err);
+        json_decref(config);
+        if (adapter_files_open(&g, folder, model_files_config(base), &err) == GRPO_OK)
+            fail_msg("%s = %s was accepted", cases[i][0], cases[i][1]);
+        if (!strstr(err.message, cases[i][0]) && !strstr(err.message, "pattern"))
+            fail_msg("\"%s\" does not mention %s", err.message, cases[i][0]);
+    }
+    adapter_files_close(&f);
+    model_files_close(base);
+}
+
+static void ranks_and_alphas_may_differ_by_module(void **state)
+{
+    (void)state;
+    model_files *base;
+    adapter_files f = open_adapter(test_shared_path("models/lora/llama-tied-r4"), &base), g;
+    char folder[300], path[320];
+    snprintf(folder, sizeof folder, "%s/patterns", test_folder());
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    assert_ok(file_make_folder(folder, &err), err);
+    adapter_settings s = {"base", f.rank, f.alpha, f.rslora, model_files_config(base)};
+    assert_ok(adapter_write(folder, &s, f.modules, f.count, copy, &f, &err), err);
+    json_t *config;
+    assert_ok(json_parse_file(&config, path, 1 << 20, &err), err);
+    json_object_set_new(config, "r", json_integer(99));
+    json_object_set_new(config, "rank_pattern", json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "q_proj", 4, "k_proj", 4, "v_proj", 4, "o_proj", 4,
+                                                          "gate_proj", 4, "up_proj", 4, "down_proj", 4));
+    json_object_set_new(config, "alpha_pattern", json_pack("{s:i}", "layers.1.self_attn.q_proj", 40));
+    assert_ok(json_write_file(path, config, &err), err);
+    json_decref(config);
+    assert_ok(adapter_files_open(&g, folder, model_files_config(base), &err), err);
+    for (int i = 0; i < g.count; i++)
+        assert_true(g.modules[i].scale == (g.modules[i].layer == 1 && g.modules[i].role == MODEL_T_Q ? 10 : 2));
+    adapter_files_close(&f);
+    adapter_files_close(&g);
+    model_files_close(base);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(merged_weights_are_pefts),
+        cmocka_unit_test(written_adapters_are_read_back),
+        cmocka_unit_test(an_adapter_of_another_model_is_refused),
+        cmocka_unit_test(what_is_not_plain_lora_is_refused),
+        cmocka_unit_test(ranks_and_alphas_may_differ_by_module),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
