@@ -5,12 +5,14 @@
 #include "base/strbuf.h"
 #include "cli/cli.h"
 #include "train/config.h"
+#include "train/metrics.h"
 
 static const char usage[] =
     "usage: grpo config                           every key with its default, range and meaning\n"
     "       grpo config CONFIG.yaml [key=value …] the effective configuration of a file\n"
     "       grpo config --changed CONFIG.yaml …   only what differs from the defaults\n"
-    "       grpo config --markdown                the reference page (docs/config.md)\n";
+    "       grpo config --markdown                the reference page (docs/config.md)\n"
+    "       grpo config --metrics                 the reference page of metrics.jsonl (docs/metrics.md)\n";
 
 static int print(strbuf *text)
 {
@@ -49,6 +51,10 @@ int cmd_config(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--markdown") == 0) {
         train_config_put_reference(&text);
+        return print(&text);
+    }
+    if (argc > 1 && strcmp(argv[1], "--metrics") == 0) {
+        metrics_put_reference(&text);
         return print(&text);
     }
     if (argc > 1 && strcmp(argv[1], "--changed") == 0) {

@@ -1,13 +1,15 @@
-# docs/config.md is what the table says; the command's exit codes and advice.
+# docs/config.md and docs/metrics.md are what the tables say; the command's exit codes and advice.
 set -eu
 grpo=$GRPO_BINARY
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-"$grpo" config --markdown >"$dir/config.md"
-cmp "$dir/config.md" "$GRPO_SOURCE_DIR/docs/config.md" || {
-    echo "docs/config.md is out of date: run build/grpo config --markdown > docs/config.md"
-    exit 1
-}
+for page in markdown:config metrics:metrics; do
+    "$grpo" config "--${page%:*}" >"$dir/page.md"
+    cmp "$dir/page.md" "$GRPO_SOURCE_DIR/docs/${page#*:}.md" || {
+        echo "docs/${page#*:}.md is out of date: run build/grpo config --${page%:*} > docs/${page#*:}.md"
+        exit 1
+    }
+done
 "$grpo" config | grep -q '^group_size = 8'
 
 printf 'model: m\ndata: {path: d.jsonl}\nalgorithm: dapo\n' >"$dir/a.yaml"
