@@ -5,13 +5,6 @@
 #include "backend/cpu/kernels.h"
 #include "backend/ops.h"
 
-enum {
-    GEMM_FEW_ROWS = 84,
-    GEMM_GROUP_ELEMENTS = 96 * 1024, /* weights of a group of panels */
-    GEMM_BLOCK_ROWS = 126,           /* 9 tiles of 14 */
-    DW_BLOCK_COLUMNS = 196,          /* 14 tiles of 14 */
-};
-
 size_t ops_matrix_elements(int n, int k)
 {
     return (size_t)gemm_panels(n) * OPS_PANEL * (size_t)k;
@@ -36,33 +29,31 @@ void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w)
     pool_run(p, gemm_panels(t.n), 1, ops_kernels()->pack_transposed, &job);
 }
 
-/* Few rows (sampling): single panels, handed out one by one. Many: groups of panels that stay in the
- * second-level cache while all rows of a block pass over them; blocks of rows so that there is work for
- * every thread. */
 void ops_gemm(pool *p, const ops_product *products, int count, const float *x, int ldx, int m)
 {
     if (m <= 0 || count <= 0)
         return;
     const int k = products[0].w.k;
-    gemm_job job = {.products = products, .x = x, .ldx = ldx, .m = m};
-    job.panel_group = m <= GEMM_FEW_ROWS ? 1 : GEMM_GROUP_ELEMENTS / (k * OPS_PANEL);
-    job.panel_group = job.panel_group < 1 ? 1 : job.panel_group;
-    job.row_blocks = (m + GEMM_BLOCK_ROWS - 1) / GEMM_BLOCK_ROWS;
-    int groups = 0;
+    int panels = 0;
     for (int i = 0; i < count; i++) {
         assert(products[i].w.k == k);
-        groups += gemm_groups(products[i].w.n, job.panel_group);
+        panels += gemm_panels(products[i].w.n);
     }
-    pool_run(p, groups * job.row_blocks, 1, ops_kernels()->gemm, &job);
+    const gemm_plan plan = gemm_plan_for(pool_threads(p), panels, k, m);
+    gemm_job job = {.products = products, .x = x, .ldx = ldx, .m = m, .panel_group = plan.panel_group,
+                    .row_blocks = plan.row_blocks};
+    int groups = 0;
+    for (int i = 0; i < count; i++)
+        groups += gemm_groups(products[i].w.n, plan.panel_group);
+    pool_run(p, groups * plan.row_blocks, plan.run, ops_kernels()->gemm, &job);
 }
 
 void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
 {
     if (m <= 0)
         return;
-    dw_job job = {.dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .m = m, .panel_group = DW_GROUP};
-    job.column_blocks = (dw.k + DW_BLOCK_COLUMNS - 1) / DW_BLOCK_COLUMNS;
-    pool_run(p, gemm_groups(dw.n, DW_GROUP) * job.column_blocks, 1, ops_kernels()->gemm_dw, &job);
+    dw_job job = {.dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .m = m};
+    pool_run(p, dw_plan(&job, pool_threads(p)), 1, ops_kernels()->gemm_dw, &job);
 }
 
 void ops_bias_grad(pool *p, float *db, const float *dy, int lddy, int n, int m)

@@ -7,21 +7,9 @@
 #include "backend/cpu/kernels.h"
 #include "backend/ops.h"
 
-enum {
-    HEAD_GROUP_ELEMENTS = 96 * 1024, /* weights that stay in the cache while rows pass over them */
-    HEAD_FEW_ROWS = 84,              /* up to here panels go one by one (see ops_gemm) */
-    HEAD_DW_COLUMNS = 196,
-};
-
 static int blocks_of(int n, int size)
 {
     return (n + size - 1) / size;
-}
-
-static int panel_group(int k, int m)
-{
-    const int group = HEAD_GROUP_ELEMENTS / (k * OPS_PANEL);
-    return m <= HEAD_FEW_ROWS || group < 1 ? 1 : group;
 }
 
 /* ---- scratch ------------------------------------------------------------------------------- */
@@ -58,7 +46,7 @@ static void head_forward(pool *p, head_job *job, float *scratch)
     scratch = align(scratch);
     job->blocks = blocks_of(job->w.n, OPS_VOCAB_BLOCK);
     job->row_blocks = blocks_of(job->m, HEAD_ROWS);
-    job->panel_group = panel_group(job->w.k, job->m);
+    job->panel_group = gemm_plan_for(pool_threads(p), gemm_panels(job->w.n), job->w.k, job->m).panel_group;
     job->target_z = take(&scratch, (size_t)job->m);
     job->stats = (head_stat *)take(&scratch, (size_t)job->m * (size_t)job->blocks * 3);
     job->tile = scratch;
@@ -131,6 +119,16 @@ static void spread_rows(float *dh, int lddh, int k, const int32_t *row, int acti
     }
 }
 
+/* Blocks of rows of the logits' gradient: whole rows of a block of the vocabulary each, so that the
+ * threads share rows alone. */
+static int head_row_blocks(int m, int threads)
+{
+    const int for_cache = blocks_of(m, HEAD_ROWS), for_threads = 4 * threads;
+    const int most = blocks_of(m, 14);
+    const int blocks = for_cache > for_threads ? for_cache : for_threads;
+    return blocks < most ? blocks : most;
+}
+
 /* One block of the vocabulary: logits and their gradient; then both products. */
 static void grad_block(pool *p, head_grad_job *job, ops_matrix w, ops_matrix dw, int v0)
 {
@@ -140,12 +138,17 @@ static void grad_block(pool *p, head_grad_job *job, ops_matrix w, ops_matrix dw,
     job->wt.k = job->w.n;
     job->dh.w = job->wt;
     job->dh.residual = v0 ? job->dh.y : NULL;
+    const int threads = pool_threads(p), panels = gemm_panels(job->w.n), out_panels = gemm_panels(w.k);
+    job->logits = gemm_plan_for(threads, panels, w.k, job->m);
+    job->logits.row_blocks = head_row_blocks(job->m, threads);
+    job->out = gemm_plan_for(threads, out_panels, job->w.n, job->m);
+    job->dw_items = 0;
     if (dw.data) {
         job->dw.dw = (ops_matrix){job->w.n, w.k, dw.data + offset};
-        job->dw_groups = gemm_groups(job->w.n, DW_GROUP);
+        job->dw_items = dw_plan(&job->dw, threads);
     }
-    pool_run(p, job->row_blocks + gemm_panels(w.k), 1, ops_kernels()->head_grad_logits, job);
-    pool_run(p, job->dw_groups * job->dw.column_blocks + job->wt_groups * job->row_blocks, 1,
+    pool_run(p, job->logits.row_blocks + out_panels, 1, ops_kernels()->head_grad_logits, job);
+    pool_run(p, job->dw_items + gemm_groups(w.k, job->out.panel_group) * job->out.row_blocks, 1,
              ops_kernels()->head_grad_products, job);
 }
 
@@ -164,12 +167,8 @@ void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh
         job.dz = take(&scratch, (size_t)job.m * HEAD_LD);
         job.wt = (ops_matrix){k, OPS_VOCAB_BLOCK, scratch};
         job.dh = (ops_product){.y = dh, .ldy = lddh, .ldr = lddh};
-        job.panel_group = panel_group(k, job.m);
-        job.row_blocks = blocks_of(job.m, HEAD_ROWS);
-        job.wt_groups = gemm_groups(k, HEAD_GROUP_ELEMENTS / (OPS_VOCAB_BLOCK * OPS_PANEL));
         if (dw.data)
-            job.dw = (dw_job){.dy = job.dz, .x = job.h, .lddy = HEAD_LD, .ldx = job.ldh, .m = job.m,
-                              .panel_group = DW_GROUP, .column_blocks = blocks_of(k, HEAD_DW_COLUMNS)};
+            job.dw = (dw_job){.dy = job.dz, .x = job.h, .lddy = HEAD_LD, .ldx = job.ldh, .m = job.m};
         for (int v0 = 0; v0 < w.n; v0 += OPS_VOCAB_BLOCK)
             grad_block(p, &job, w, dw, v0);
     }

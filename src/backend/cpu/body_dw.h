@@ -1,45 +1,82 @@
 /* dw += dy^T x, bias gradients, embeddings: what the weights' gradients are made of. */
 
-/* out[rows][32] = columns [c0, c0 + 32) of dy, zero from column n on. */
-static void dw_copy_panel(float *out, const float *dy, ptrdiff_t lddy, int c0, int n, int rows)
+/* Row stride of a copied tile of x: whole or half cache lines. */
+enum { DW_STRIDE = (SIMD_TILE_ROWS + 7) / 8 * 8, DW_AHEAD = 16 /* rows to fetch ahead */ };
+
+/* out[panel][row][32] = panels [p0, p1) of dy's columns, zero from column n on. */
+static void dw_copy_panels(float *out, const float *dy, ptrdiff_t lddy, int p0, int p1, int n, int rows)
 {
-    const int n0 = n - c0 < 16 ? n - c0 : 16;
-    const int n1 = n - c0 < 32 ? n - c0 > 16 ? n - c0 - 16 : 0 : 16;
-    dy += c0;
     for (int r = 0; r < rows; r++, dy += lddy, out += OPS_PANEL) {
-        v16_store(out, v16_load_n(dy, n0));
-        v16_store(out + 16, n1 > 0 ? v16_load_n(dy + 16, n1) : v16_zero());
+        float *to = out;
+        for (int c = p0 * OPS_PANEL; c < p1 * OPS_PANEL; c += OPS_PANEL, to += DW_CHUNK * OPS_PANEL) {
+            if (r + DW_AHEAD < rows) {
+                __builtin_prefetch(dy + DW_AHEAD * lddy + c);
+                __builtin_prefetch(dy + DW_AHEAD * lddy + c + 16);
+            }
+            if (c + OPS_PANEL <= n) {
+                v16_store(to, v16_load(dy + c));
+                v16_store(to + 16, v16_load(dy + c + 16));
+            } else {
+                v16_store(to, v16_load_n(dy + c, n - c < 16 ? n - c : 16));
+                v16_store(to + 16, n - c > 16 ? v16_load_n(dy + c + 16, n - c - 16) : v16_zero());
+            }
+        }
     }
 }
 
-/* out[rows][SIMD_TILE_ROWS] = `columns` columns of x. */
-static void dw_copy_tile(float *out, const float *x, ptrdiff_t ldx, int columns, int rows)
+/* Tile t of `tiles` nearly equal parts of columns [j0, j1). */
+static int dw_tile_start(int j0, int j1, int t, int tiles)
 {
-    if (columns == SIMD_TILE_ROWS)
-        for (int r = 0; r < rows; r++)
-            memcpy(out + r * SIMD_TILE_ROWS, x + r * ldx, SIMD_TILE_ROWS * sizeof *out);
-    else
-        for (int r = 0; r < rows; r++)
-            memcpy(out + r * SIMD_TILE_ROWS, x + r * ldx, (size_t)columns * sizeof *out);
+    return j0 + (int)((int64_t)(j1 - j0) * t / tiles);
 }
 
-/* dw[j][32] += chain over rows of x[row][j] * dy[row][.], for `columns` values of j; `width` columns of
- * the panel exist from here on (the padding must stay zero even beside infinities). */
-SIMD_INLINE void dw_tile_columns(const int columns, float *dw, int width, const float *x, const float *dy,
-                                 int rows)
+/* Columns [j0, j1) of x, cut into tiles: out[tile][row][DW_STRIDE]. Several tiles at once, so that
+ * whole cache lines of a row are used. */
+static void dw_copy_tiles(float *out, const float *x, ptrdiff_t ldx, int j0, int j1, int tiles, int rows)
 {
-    v16 acc[SIMD_TILE_ROWS][SIMD_TILE_VECS];
+    int start[DW_TILES + 1];
+    for (int t = 0; t <= tiles; t++)
+        start[t] = dw_tile_start(j0, j1, t, tiles);
+    for (int r = 0; r < rows; r++, x += ldx, out += DW_STRIDE) {
+        if (r + DW_AHEAD < rows)
+            for (int j = j0; j < j1 + 15; j += 16)
+                __builtin_prefetch(x + DW_AHEAD * ldx + (j < j1 ? j : j1 - 1));
+        for (int t = 0; t < tiles; t++) {
+            const v16 a = v16_load_n(x + start[t], start[t + 1] - start[t]);
+            if (DW_STRIDE == 16)
+                v16_store(out + (size_t)t * DW_CHUNK * DW_STRIDE, a);
+            else
+                v16_store_n(out + (size_t)t * DW_CHUNK * DW_STRIDE, a, DW_STRIDE);
+        }
+    }
+}
+
+/* dw[j][32] += chain over rows of x[row][j] * dy[row][.], for some columns j. */
+typedef struct dw_tile {
+    float *dw;
+    int width; /* columns of the panel that exist: the padding must stay zero even beside infinities */
+    const float *x, *dy; /* copies */
+    int rows;
+    const float *next; /* what to bring into the cache meanwhile: a line for each row, */
+    ptrdiff_t next_step; /* so many elements apart */
+} dw_tile;
+
+SIMD_INLINE void dw_tile_chain(const int columns, v16 acc[][SIMD_TILE_VECS], const dw_tile *t)
+{
+    const float *x = t->x, *dy = t->dy, *next = t->next;
+    const ptrdiff_t step = t->next_step;
     SIMD_UNROLL
     for (int i = 0; i < columns; i++) {
         SIMD_UNROLL
         for (int v = 0; v < SIMD_TILE_VECS; v++)
             acc[i][v] = v16_zero();
     }
-    for (const float *end = dy + (ptrdiff_t)rows * OPS_PANEL; dy < end; dy += OPS_PANEL, x += SIMD_TILE_ROWS) {
+    for (const float *end = dy + (ptrdiff_t)t->rows * OPS_PANEL; dy < end; dy += OPS_PANEL, x += DW_STRIDE, next += step) {
         v16 b[SIMD_TILE_VECS];
         SIMD_UNROLL
         for (int v = 0; v < SIMD_TILE_VECS; v++)
             b[v] = v16_load(dy + 16 * v);
+        __builtin_prefetch(next, 0, 2);
         SIMD_UNROLL
         for (int i = 0; i < columns; i++) {
             const v16 a = v16_set1(x[i]);
@@ -48,23 +85,35 @@ SIMD_INLINE void dw_tile_columns(const int columns, float *dw, int width, const 
                 acc[i][v] = v16_fma(a, b[v], acc[i][v]);
         }
     }
+}
+
+SIMD_INLINE void dw_tile_columns(const int columns, const dw_tile *t)
+{
+    v16 acc[SIMD_TILE_ROWS][SIMD_TILE_VECS];
+    SIMD_UNROLL
+    for (int i = 0; i < columns; i++) {
+        SIMD_UNROLL
+        for (int v = 0; v < SIMD_TILE_VECS; v++)
+            __builtin_prefetch(t->dw + i * OPS_PANEL + 16 * v, 1);
+    }
+    dw_tile_chain(columns, acc, t);
     SIMD_UNROLL
     for (int v = 0; v < SIMD_TILE_VECS; v++) {
-        const int n = width - 16 * v >= 16 ? 16 : width - 16 * v > 0 ? width - 16 * v : 0;
+        const int n = t->width - 16 * v >= 16 ? 16 : t->width - 16 * v > 0 ? t->width - 16 * v : 0;
         SIMD_UNROLL
         for (int i = 0; i < columns; i++) {
-            float *p = dw + i * OPS_PANEL + 16 * v;
+            float *p = t->dw + i * OPS_PANEL + 16 * v;
             v16_store_n(p, v16_add(v16_load_n(p, n), acc[i][v]), n);
         }
     }
 }
 
-static void dw_tile_run(int columns, float *dw, int width, const float *x, const float *dy, int rows)
+static void dw_tile_run(int columns, const dw_tile *t)
 {
     switch (columns) {
 #define CASE(c)                                                                                    \
     case c:                                                                                        \
-        dw_tile_columns(c, dw, width, x, dy, rows);                                                \
+        dw_tile_columns(c, t);                                                                     \
         break;
         SIMD_TILE_CASES(CASE)
 #undef CASE
@@ -73,24 +122,43 @@ static void dw_tile_run(int columns, float *dw, int width, const float *x, const
     }
 }
 
+/* Panels [p0, p1), at most DW_GROUP, of dw and columns [j0, j1), at most DW_TILES tiles, of x, rows from
+ * m0 on; dy and x are copies (x: room). Meanwhile the columns behind j1 are brought into the cache. */
+static void dw_slab(const dw_job *job, int p0, int p1, int j0, int j1, int m0, int rows, const float *dy, float *x)
+{
+    const int tiles = (j1 - j0 + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
+    const float *from = job->x + (ptrdiff_t)m0 * job->ldx;
+    dw_copy_tiles(x, from, job->ldx, j0, j1, tiles, rows);
+    for (int i = 0; i < tiles; i++) {
+        const int j = dw_tile_start(j0, j1, i, tiles), columns = dw_tile_start(j0, j1, i + 1, tiles) - j;
+        for (int p = p0; p < p1; p++) {
+            int ahead = j + j1 - j0 + (p - p0) % 2 * (columns - 1);
+            ahead = ahead < job->dw.k ? ahead : job->dw.k - 1;
+            for (int c = 0; c < OPS_PANEL; c += 16 * SIMD_TILE_VECS)
+                dw_tile_run(columns, &(dw_tile){
+                    .dw = job->dw.data + ((size_t)p * job->dw.k + j) * OPS_PANEL + c,
+                    .width = job->dw.n - p * OPS_PANEL - c,
+                    .x = x + (size_t)i * DW_CHUNK * DW_STRIDE,
+                    .dy = dy + (size_t)(p - p0) * DW_CHUNK * OPS_PANEL + c,
+                    .rows = rows,
+                    .next = from + ahead,
+                    .next_step = job->ldx,
+                });
+        }
+    }
+}
+
 /* Panels [p0, p1), at most DW_GROUP, of dw and columns [j0, j1) of x. */
 static void dw_block(const dw_job *job, int p0, int p1, int j0, int j1)
 {
-    _Alignas(64) float dy[DW_GROUP][DW_CHUNK * OPS_PANEL];
-    _Alignas(64) float x[DW_CHUNK * SIMD_TILE_ROWS];
-    const int tiles = (j1 - j0 + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
+    _Alignas(64) float dy[DW_GROUP * DW_CHUNK * OPS_PANEL];
+    _Alignas(64) float x[DW_TILES * DW_CHUNK * DW_STRIDE];
     for (int m0 = 0; m0 < job->m; m0 += DW_CHUNK) {
         const int rows = job->m - m0 < DW_CHUNK ? job->m - m0 : DW_CHUNK;
-        for (int p = p0; p < p1; p++)
-            dw_copy_panel(dy[p - p0], job->dy + (ptrdiff_t)m0 * job->lddy, job->lddy, p * OPS_PANEL, job->dw.n,
-                          rows);
-        for (int i = 0, j = j0, end; i < tiles; i++, j = end) {
-            end = j0 + (int)((int64_t)(j1 - j0) * (i + 1) / tiles);
-            dw_copy_tile(x, job->x + (ptrdiff_t)m0 * job->ldx + j, job->ldx, end - j, rows);
-            for (int p = p0; p < p1; p++)
-                for (int c = 0; c < OPS_PANEL; c += 16 * SIMD_TILE_VECS)
-                    dw_tile_run(end - j, job->dw.data + ((size_t)p * job->dw.k + j) * OPS_PANEL + c,
-                                job->dw.n - p * OPS_PANEL - c, x, dy[p - p0] + c, rows);
+        dw_copy_panels(dy, job->dy + (ptrdiff_t)m0 * job->lddy, job->lddy, p0, p1, job->dw.n, rows);
+        for (int j = j0, end; j < j1; j = end) {
+            end = j + DW_TILES * SIMD_TILE_ROWS < j1 ? j + DW_TILES * SIMD_TILE_ROWS : j1;
+            dw_slab(job, p0, p1, j, end, m0, rows, dy, x);
         }
     }
 }
@@ -98,7 +166,7 @@ static void dw_block(const dw_job *job, int p0, int p1, int j0, int j1)
 static void kernel_gemm_dw(void *context, int begin, int end, int thread)
 {
     const dw_job *job = context;
-    const int panels = gemm_panels(job->dw.n), groups = gemm_groups(job->dw.n, job->panel_group);
+    const int panels = gemm_panels(job->dw.n), groups = job->groups;
     (void)thread;
     for (int item = begin; item < end; item++) {
         const int group = item / job->column_blocks, block = item % job->column_blocks;

@@ -1,12 +1,14 @@
 /* y = x W^T: the tile kernel and its loops. */
 
+enum { GEMM_UNROLL = 32 };
+
 /* One tile: `rows` rows of x times SIMD_TILE_VECS vectors of a panel. */
 typedef struct gemm_tile {
     const float *x;
     ptrdiff_t ldx;
     const float *w;    /* first of the tile's columns: [k][32] */
-    const char *next; /* what to bring into the cache meanwhile, */
-    int next_step;    /* so many bytes of it (<= 128) for each of the k steps */
+    uintptr_t next; /* what to bring into the cache meanwhile, */
+    int next_step;  /* so many bytes of it (<= 128) for each of the k steps */
     int k, chunk;
     float *y; /* the tile's results */
     ptrdiff_t ldy;
@@ -16,34 +18,50 @@ typedef struct gemm_tile {
     float scale;
 } gemm_tile;
 
-/* acc = fma chain over the k terms that start at column j of x. */
-SIMD_INLINE void gemm_chain(const int rows, v16 acc[][SIMD_TILE_VECS], const gemm_tile *t, int j, int k)
+/* Where a tile stands in its reduction. */
+typedef struct gemm_cursor {
+    const float *x, *w;
+    uintptr_t next;
+} gemm_cursor;
+
+/* One term of every sum. */
+SIMD_INLINE void gemm_step(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at, ptrdiff_t ldx, uintptr_t step)
 {
-    const float *x = t->x + j, *w = t->w + (ptrdiff_t)j * OPS_PANEL;
+    v16 b[SIMD_TILE_VECS];
+    SIMD_UNROLL
+    for (int v = 0; v < SIMD_TILE_VECS; v++)
+        b[v] = v16_load(at->w + 16 * v);
+    __builtin_prefetch((const void *)at->next, 0, 2);
+    __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
+    SIMD_UNROLL
+    for (int i = 0; i < rows; i++) {
+        const v16 a = v16_set1(at->x[i * ldx]);
+        SIMD_UNROLL
+        for (int v = 0; v < SIMD_TILE_VECS; v++)
+            acc[i][v] = v16_fma(a, b[v], acc[i][v]);
+    }
+    at->x++;
+    at->w += OPS_PANEL;
+    at->next += step;
+}
+
+/* acc = fma chain over the next k terms. The inner loop's short fixed length keeps the branch predictor
+ * from stalling the stream of weights at its end. */
+SIMD_INLINE void gemm_chain(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at, const gemm_tile *t, int k)
+{
     const ptrdiff_t ldx = t->ldx;
-    const int step = t->next_step, half = step / 2;
-    const char *next = t->next + (ptrdiff_t)j * step;
+    const uintptr_t step = (uintptr_t)t->next_step;
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) {
         SIMD_UNROLL
         for (int v = 0; v < SIMD_TILE_VECS; v++)
             acc[i][v] = v16_zero();
     }
-    for (const float *end = x + k; x < end; x++, w += OPS_PANEL, next += step) {
-        v16 b[SIMD_TILE_VECS];
-        SIMD_UNROLL
-        for (int v = 0; v < SIMD_TILE_VECS; v++)
-            b[v] = v16_load(w + 16 * v);
-        __builtin_prefetch(next, 0, 2);
-        __builtin_prefetch(next + half, 0, 2);
-        SIMD_UNROLL
-        for (int i = 0; i < rows; i++) {
-            const v16 a = v16_set1(x[i * ldx]);
-            SIMD_UNROLL
-            for (int v = 0; v < SIMD_TILE_VECS; v++)
-                acc[i][v] = v16_fma(a, b[v], acc[i][v]);
-        }
-    }
+    for (int blocks = k / GEMM_UNROLL; blocks > 0; blocks--)
+        for (int i = 0; i < GEMM_UNROLL; i++)
+            gemm_step(rows, acc, at, ldx, step);
+    for (int i = k % GEMM_UNROLL; i > 0; i--)
+        gemm_step(rows, acc, at, ldx, step);
 }
 
 /* y = acc * scale + bias + residual, columns that exist only. */
@@ -69,29 +87,37 @@ SIMD_INLINE void gemm_tile_finish(const int rows, v16 acc[][SIMD_TILE_VECS], con
     }
 }
 
+/* One copy of the chain for all chunks: a second one for the chunks behind the first costs 3% at few rows. */
 SIMD_INLINE void gemm_tile_rows(const int rows, const gemm_tile *t)
 {
     v16 acc[SIMD_TILE_ROWS][SIMD_TILE_VECS];
-    const int first = t->k < t->chunk ? t->k : t->chunk;
-    gemm_chain(rows, acc, t, 0, first);
-    if (t->k > first) {
-        float total[SIMD_TILE_ROWS][SIMD_TILE_VECS][16];
+    float total[SIMD_TILE_ROWS][SIMD_TILE_VECS][16];
+    gemm_cursor at = {t->x, t->w, t->next};
+    SIMD_UNROLL
+    for (int i = 0; i < rows; i++) {
+        SIMD_UNROLL
+        for (int v = 0; v < SIMD_TILE_VECS; v++)
+            v16_store(total[i][v], v16_zero());
+    }
+    for (int left = t->k;;) {
+        const int n = left < t->chunk ? left : t->chunk, first = left == t->k;
+        gemm_chain(rows, acc, &at, t, n);
+        left -= n;
+        if (!first) {
+            SIMD_UNROLL
+            for (int i = 0; i < rows; i++) {
+                SIMD_UNROLL
+                for (int v = 0; v < SIMD_TILE_VECS; v++)
+                    acc[i][v] = v16_add(v16_load(total[i][v]), acc[i][v]);
+            }
+        }
+        if (left == 0)
+            break;
         SIMD_UNROLL
         for (int i = 0; i < rows; i++) {
             SIMD_UNROLL
             for (int v = 0; v < SIMD_TILE_VECS; v++)
                 v16_store(total[i][v], acc[i][v]);
-        }
-        for (int j = first; j < t->k; j += t->chunk) {
-            gemm_chain(rows, acc, t, j, t->k - j < t->chunk ? t->k - j : t->chunk);
-            SIMD_UNROLL
-            for (int i = 0; i < rows; i++) {
-                SIMD_UNROLL
-                for (int v = 0; v < SIMD_TILE_VECS; v++) {
-                    acc[i][v] = v16_add(v16_load(total[i][v]), acc[i][v]);
-                    v16_store(total[i][v], acc[i][v]);
-                }
-            }
         }
     }
     gemm_tile_finish(rows, acc, t);
@@ -120,10 +146,12 @@ typedef struct gemm_range {
 
 /* Computes a range, times scale (1 changes nothing). The rows are cut into tiles of nearly equal
  * height. While the tiles of these panels are computed, as many panels behind them are brought into
- * the cache, spread evenly over the tiles: reading weights from memory overlaps with arithmetic. */
+ * the cache, spread evenly over the tiles: reading weights from memory overlaps with arithmetic. Behind
+ * the last panel lies, if the weights are stored in the order of their use, the next one's first (a
+ * prefetch reads nothing: any address will do). */
 static void gemm_block(const ops_product *p, gemm_range q, float scale, const float *x, ptrdiff_t ldx)
 {
-    const int panels = gemm_panels(p->w.n), rows = q.r1 - q.r0, k = p->w.k;
+    const int rows = q.r1 - q.r0, k = p->w.k;
     const int tiles = (rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
     const size_t size = (size_t)k * OPS_PANEL;
     gemm_tile t = {.ldx = ldx, .k = k, .chunk = gemm_chunk(k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
@@ -133,8 +161,7 @@ static void gemm_block(const ops_product *p, gemm_range q, float scale, const fl
         t.x = x + (ptrdiff_t)r * ldx;
         for (int panel = q.p0; panel < q.p1; panel++) {
             const float *w = p->w.data + panel * size;
-            const int ahead = panel + q.p1 - q.p0 < panels ? panel + q.p1 - q.p0 : panel;
-            t.next = (const char *)(p->w.data + ahead * size + size * i / tiles);
+            t.next = (uintptr_t)w + ((size_t)(q.p1 - q.p0) * size + size * i / tiles) * sizeof *w;
             for (int c = 0; c < OPS_PANEL; c += 16 * SIMD_TILE_VECS) {
                 const int column = panel * OPS_PANEL + c;
                 if (column >= p->w.n)

@@ -189,19 +189,19 @@ static void kernel_head_grad_logits(void *context, int begin, int end, int threa
     const head_grad_job *job = context;
     (void)thread;
     for (int item = begin; item < end; item++) {
-        if (item >= job->row_blocks) {
-            const int panel = item - job->row_blocks;
+        if (item >= job->logits.row_blocks) {
+            const int panel = item - job->logits.row_blocks;
             float *dst = job->wt.data + (size_t)panel * job->wt.k * OPS_PANEL;
             pack_transposed_half(job->w, panel * OPS_PANEL, dst);
             pack_transposed_half(job->w, panel * OPS_PANEL + 16, dst + 16);
             continue;
         }
-        const int r0 = (int)((int64_t)job->m * item / job->row_blocks);
-        const int r1 = (int)((int64_t)job->m * (item + 1) / job->row_blocks);
+        const int r0 = (int)((int64_t)job->m * item / job->logits.row_blocks);
+        const int r1 = (int)((int64_t)job->m * (item + 1) / job->logits.row_blocks);
         const ops_product product = {.w = job->w, .y = job->dz + (ptrdiff_t)r0 * HEAD_LD, .ldy = HEAD_LD};
         const int panels = gemm_panels(job->w.n);
-        for (int p = 0; p < panels; p += job->panel_group) {
-            const int last = p + job->panel_group < panels ? p + job->panel_group : panels;
+        for (int p = 0; p < panels; p += job->logits.panel_group) {
+            const int last = p + job->logits.panel_group < panels ? p + job->logits.panel_group : panels;
             gemm_block(&product, (gemm_range){p, last, r0, r1, r0, 0}, job->inv_temperature, job->h, job->ldh);
         }
         for (int r = r0; r < r1; r++)
@@ -209,23 +209,22 @@ static void kernel_head_grad_logits(void *context, int begin, int end, int threa
     }
 }
 
-/* Items: dw's groups of panels and blocks of columns, then dh's groups of panels and blocks of rows. */
+/* Items: those of dw, then dh's groups of panels and blocks of rows. */
 static void kernel_head_grad_products(void *context, int begin, int end, int thread)
 {
     const head_grad_job *job = context;
-    const int dw_items = job->dw.m > 0 ? job->dw_groups * job->dw.column_blocks : 0;
-    (void)thread;
+    const int row_blocks = job->out.row_blocks;
+    const int panels = gemm_panels(job->wt.n), groups = gemm_groups(job->wt.n, job->out.panel_group);
     for (int item = begin; item < end; item++) {
-        if (item < dw_items) {
+        if (item < job->dw_items) {
             kernel_gemm_dw((void *)&job->dw, item, item + 1, thread);
             continue;
         }
-        const int group = (item - dw_items) / job->row_blocks, part = (item - dw_items) % job->row_blocks;
-        const int panels = gemm_panels(job->wt.n);
-        const gemm_range range = {(int)((int64_t)panels * group / job->wt_groups),
-                                  (int)((int64_t)panels * (group + 1) / job->wt_groups),
-                                  (int)((int64_t)job->m * part / job->row_blocks),
-                                  (int)((int64_t)job->m * (part + 1) / job->row_blocks), 0, 0};
+        const int group = (item - job->dw_items) / row_blocks, part = (item - job->dw_items) % row_blocks;
+        const gemm_range range = {(int)((int64_t)panels * group / groups),
+                                  (int)((int64_t)panels * (group + 1) / groups),
+                                  (int)((int64_t)job->m * part / row_blocks),
+                                  (int)((int64_t)job->m * (part + 1) / row_blocks), 0, 0};
         gemm_block(&job->dh, range, 1.0f, job->dz, HEAD_LD);
     }
 }

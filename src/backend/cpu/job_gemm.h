@@ -31,12 +31,13 @@ typedef struct dw_job {
     ops_matrix dw;
     const float *dy, *x;
     int lddy, ldx, m;
-    int panel_group, column_blocks;
+    int groups, column_blocks;
 } dw_job;
 
 enum {
     DW_CHUNK = 512, /* rows of one fma chain */
-    DW_GROUP = 4,   /* panels of dy that an item copies at a time: 4 * 64 KB of stack */
+    DW_GROUP = 6,   /* panels of dy that an item copies at a time: 64 KB of stack each, */
+    DW_TILES = 4,   /* tiles of x: 32 KB each */
 };
 
 /* db += column sums: an item is 16 columns. */
@@ -72,5 +73,18 @@ static inline int gemm_groups(int n, int panel_group)
 {
     return (gemm_panels(n) + panel_group - 1) / panel_group;
 }
+
+/* ---- how work is cut (ops_plan.c): no bit of a result depends on it ---- */
+
+typedef struct gemm_plan {
+    int panel_group, row_blocks;
+    int run; /* items that one thread takes at a time */
+} gemm_plan;
+
+/* For `panels` panels of reduction length k (all products together) and m rows. */
+gemm_plan gemm_plan_for(int threads, int panels, int k, int m);
+
+/* Fills in groups and column_blocks and returns the number of items. */
+int dw_plan(dw_job *job, int threads);
 
 #endif

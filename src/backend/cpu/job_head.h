@@ -55,9 +55,9 @@ typedef struct head_grad_job {
     float *dz;             /* [m][HEAD_LD] */
     ops_matrix wt;         /* the block transposed */
     ops_product dh;        /* dh += dz wt^T */
-    dw_job dw;             /* dw += dz^T h; m = 0: not wanted */
-    int panel_group, row_blocks;
-    int wt_groups, dw_groups;
+    dw_job dw;             /* dw += dz^T h */
+    int dw_items;          /* 0: not wanted */
+    gemm_plan logits, out;
 } head_grad_job;
 
 #endif

@@ -1,0 +1,51 @@
+/* How the matrix kernels' work is cut into items: sizes for the caches, enough items for the threads.
+ * Nothing here changes a bit of any result. */
+#include "backend/cpu/job_gemm.h"
+
+enum {
+    FEW_ROWS = 84,                /* six tiles: sampling, where the weights' way from memory counts */
+    GROUP_ELEMENTS = 96 * 1024,   /* weights of a group of panels: 384 KB of the second-level cache */
+    BLOCK_ROWS = 126,             /* nine tiles */
+    ITEMS_PER_THREAD = 4,
+    DW_LEAST_COLUMNS = 112,       /* the copy of dy must serve several tiles */
+};
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static int at_least_one(int a)
+{
+    return a < 1 ? 1 : a;
+}
+
+/* Few rows: single panels, each thread taking a run of neighbours, so that the panel fetched ahead is
+ * its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
+gemm_plan gemm_plan_for(int threads, int panels, int k, int m)
+{
+    if (m <= FEW_ROWS)
+        return (gemm_plan){1, 1, at_least_one(panels / (3 * threads))};
+    const int row_blocks = ceil_div(m, BLOCK_ROWS);
+    const int cache = at_least_one(GROUP_ELEMENTS / (k * OPS_PANEL));
+    const int share = at_least_one(panels * row_blocks / (ITEMS_PER_THREAD * threads));
+    return (gemm_plan){cache < share ? cache : share, row_blocks, 1};
+}
+
+/* The number of column blocks that leaves the threads idle least, at least so many items each. */
+int dw_plan(dw_job *job, int threads)
+{
+    job->groups = gemm_groups(job->dw.n, DW_GROUP);
+    const int most = at_least_one(job->dw.k / DW_LEAST_COLUMNS);
+    int least = ceil_div(ITEMS_PER_THREAD * threads, job->groups), best = 0;
+    least = least < most ? least : most;
+    for (int b = least; b <= most && b < least + threads; b++) {
+        const int items = job->groups * b;
+        /* rounds * threads / items, compared as fractions */
+        if (!best || (int64_t)ceil_div(items, threads) * job->groups * best <
+                         (int64_t)ceil_div(job->groups * best, threads) * items)
+            best = b;
+    }
+    job->column_blocks = best;
+    return job->groups * best;
+}
