@@ -40,6 +40,9 @@ typedef struct data_set data_set;
 grpo_status data_open(data_set **out, const char *path, const data_options *options, grpo_error *err);
 void data_close(data_set *d);
 
+/* Version of libzstd, NULL when this build cannot read .zst. */
+const char *data_zstd_version(void);
+
 size_t data_count(const data_set *d);
 const data_record *data_get(const data_set *d, size_t index);
 const char *data_path(const data_set *d);

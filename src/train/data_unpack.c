@@ -10,6 +10,7 @@
 #endif
 
 #include "base/mem.h"
+#include "train/data.h"
 #include "train/data_file.h"
 
 /* ---- gzip ----------------------------------------------------------------------------------- */
@@ -96,6 +97,15 @@ static FILE *open_zstd(FILE *file)
     return stream;
 }
 #endif
+
+const char *data_zstd_version(void)
+{
+#ifdef GRPO_HAVE_ZSTD
+    return ZSTD_versionString();
+#else
+    return NULL;
+#endif
+}
 
 grpo_status data_stream_open(FILE **out, const char *path, grpo_error *err)
 {
