@@ -71,6 +71,59 @@ grpo_status grpo_math_verify(const grpo_math_options *options, const char *gold,
 /* "wrong", "right", "unverifiable". */
 const char *grpo_math_verdict_text(grpo_math_verdict verdict);
 
+/* ---- sets of rewards ---------------------------------------------------------------- */
+
+struct json_t; /* Jansson */
+
+/* One answer to be scored. Everything is borrowed; what is not known is NULL or 0. */
+typedef struct grpo_reward_record {
+    const char *prompt;
+    size_t prompt_length;
+    const char *completion;
+    size_t completion_length;
+    const char *answer; /* the reference */
+    size_t answer_length;
+    const int32_t *tokens; /* of the completion */
+    size_t token_count;
+    const struct json_t *fields; /* the data set's whole record */
+} grpo_reward_record;
+
+/* One reward of a set. Zero-initialise, then fill in. */
+typedef struct grpo_reward_item {
+    const char *spec;   /* KIND[:ARGUMENT], as `grpo score --reward` takes it */
+    double weight;      /* of its score in the total */
+    const char *name;   /* NULL: the kind */
+    const char *when;   /* NULL, or FIELD=VALUE: counts only for records with that value (a.b leads into objects) */
+    int is_gate;        /* 1: where its score is below `gate`, the other rewards count 0 */
+    double gate;
+} grpo_reward_item;
+
+/* What some kinds of rewards need from outside. */
+typedef struct grpo_reward_options {
+    const char *base;     /* folder that file names in records are relative to; NULL: the current one */
+    double test_timeout;  /* seconds a test of a program may run; 0: the kind's default */
+    size_t memory;        /* bytes a program may use; 0: the kind's default */
+    int unsafe;           /* 1: run programs even where no sandbox can be had */
+    int threads;          /* of rewards that compute in parallel; 0: all cores */
+    const char *field;    /* field of the record that holds the model's text; NULL: completion */
+} grpo_reward_options;
+
+typedef struct grpo_reward_set grpo_reward_set;
+
+/* options may be NULL. */
+grpo_status grpo_reward_set_create(grpo_reward_set **out, const grpo_reward_item *items, size_t count,
+                                   const grpo_reward_options *options, grpo_error *err);
+void grpo_reward_set_destroy(grpo_reward_set *set);
+
+size_t grpo_reward_set_count(const grpo_reward_set *set);
+const char *grpo_reward_set_name(const grpo_reward_set *set, size_t item);
+
+/* parts[n][count]: each reward's score, NaN where it could not be scored; a reward whose `when` does not
+ * hold has NaN too and is left out. total[n]: the weighted sum; NaN where a reward that counts has no
+ * score, or none counts. parts may be NULL. Thread-safe. */
+grpo_status grpo_reward_set_score(grpo_reward_set *set, const grpo_reward_record *records, size_t n, double *parts,
+                                  double *total, grpo_error *err);
+
 #ifdef __cplusplus
 }
 #endif

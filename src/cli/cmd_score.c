@@ -1,0 +1,291 @@
+/* grpo score: rewards of recorded answers, offline. */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/jsonl.h"
+#include "reward/reward_kinds.h"
+
+static const char HELP[] =
+    "usage: grpo score --reward SPEC [--weight W] [--reward SPEC ...] [options] [FILE]\n\n"
+    "Reads one JSON object a line, from FILE or stdin: \"completion\" is the model's text, \"answer\" the reference.\n"
+    "Writes it with \"reward\" (null where it could not be scored), the \"parts\" of several rewards by name, and what\n"
+    "a kind of reward adds. With --reward math and a field \"gold\", \"gold\" is the reference, \"answer\" the model's\n"
+    "whole text, and \"correct\" is added: true, false, or null for what cannot be verified.\n\n"
+    "  --reward SPEC     a reward; may be given several times\n"
+    "  --weight W        weight of the reward before it (default 1)\n"
+    "  --name NAME       name of the reward before it\n"
+    "  --when FIELD=V    count the reward before it only for records with this value\n"
+    "  --gate X          where the reward before it is below X, the others count 0\n"
+    "  --explain         add \"explain\": what was extracted, how it was read, why it was judged so\n"
+    "  --field NAME      field that holds the model's text (default completion)\n"
+    "  --base DIR        folder that file names in records are relative to\n"
+    "  --test-timeout S  seconds that one test of a program may run\n"
+    "  --memory SIZE     memory that a program may use, such as 512M or 2G\n"
+    "  --unsafe          run programs without a sandbox where none can be had\n"
+    "  --threads N       for rewards that compute in parallel (default: all cores)\n"
+    "  --batch N         records scored at once (default 64)\n\n"
+    "Rewards:\n";
+
+enum { MAX_REWARDS = 32 };
+
+typedef struct options {
+    grpo_reward_item items[MAX_REWARDS];
+    size_t count;
+    grpo_reward_options reward;
+    long batch;
+    int explain;
+    int math; /* one of the rewards is math: "gold" has a meaning */
+    grpo_reward_set *set;
+} options;
+
+static int usage(const char *message)
+{
+    fprintf(stderr, "grpo score: %s; `grpo score --help` explains\n", message);
+    return 2;
+}
+
+/* ---- records ------------------------------------------------------------------------------ */
+
+/* A text field; numbers are taken as their text (kept in *owned). NULL when it is neither. */
+static const char *text_field(const json_t *object, const char *name, size_t *length, char **owned)
+{
+    const json_t *value = json_object_get(object, name);
+    *length = 0;
+    if (json_is_string(value)) {
+        *length = json_string_length(value);
+        return json_string_value(value);
+    }
+    if (!json_is_number(value) || !(*owned = json_text(value)))
+        return NULL;
+    *length = strlen(*owned);
+    return *owned;
+}
+
+/* The text of a completion given as messages: the last one's content. */
+static const char *message_text(const json_t *value, size_t *length)
+{
+    const json_t *last = json_is_array(value) ? json_array_get(value, json_array_size(value) - 1) : NULL;
+    const json_t *content = json_object_get(last, "content");
+    *length = json_string_length(content);
+    return json_string_value(content);
+}
+
+static void read_record(const options *o, const json_t *object, grpo_reward_record *r, char *owned[2])
+{
+    const char *field = o->reward.field ? o->reward.field : "completion";
+    memset(r, 0, sizeof *r);
+    r->fields = object;
+    r->prompt = text_field(object, "prompt", &r->prompt_length, &owned[0]);
+    mem_free(owned[0]);
+    if (owned[0])
+        r->prompt = NULL, r->prompt_length = 0;
+    owned[0] = NULL;
+    if (o->math && json_object_get(object, "gold")) {
+        r->completion = text_field(object, "answer", &r->completion_length, &owned[0]);
+        r->answer = text_field(object, "gold", &r->answer_length, &owned[1]);
+        return;
+    }
+    r->completion = text_field(object, field, &r->completion_length, &owned[0]);
+    if (!r->completion)
+        r->completion = message_text(json_object_get(object, field), &r->completion_length);
+    r->answer = text_field(object, "answer", &r->answer_length, &owned[1]);
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+static json_t *number_or_null(double x)
+{
+    return isnan(x) ? json_null() : json_real(x);
+}
+
+static int put_parts(const options *o, json_t *object, const reward_score *scores)
+{
+    json_t *parts = json_object(), *problems = json_object();
+    int failed = !parts || !problems;
+    for (size_t i = 0; i < o->count && !failed; i++) {
+        const char *name = grpo_reward_set_name(o->set, i);
+        failed = json_object_set_new(parts, name, number_or_null(scores[i].value)) != 0;
+        if (scores[i].problem[0])
+            failed |= json_object_set_new(problems, name, json_string_lossy(scores[i].problem, strlen(scores[i].problem))) != 0;
+    }
+    failed |= json_object_set_new(object, "parts", parts) != 0;
+    if (json_object_size(problems))
+        failed |= json_object_set(object, "unscored", problems) != 0;
+    json_decref(problems);
+    return failed;
+}
+
+/* Details of one reward become fields; of several, the explanations stand under the rewards' names. */
+static int put_details(const options *o, json_t *object, const reward_score *scores)
+{
+    json_t *explain = json_object();
+    int failed = !explain;
+    for (size_t i = 0; i < o->count && !failed; i++) {
+        json_t *own = json_object_get(scores[i].details, "explain");
+        if (own) {
+            failed |= json_object_set(explain, grpo_reward_set_name(o->set, i), own) != 0;
+            json_object_del(scores[i].details, "explain");
+        }
+        if (scores[i].details)
+            failed |= json_object_update(object, scores[i].details) != 0;
+    }
+    if (o->explain)
+        failed |= json_object_set(object, "explain", explain) != 0;
+    json_decref(explain);
+    return failed;
+}
+
+static grpo_status score_batch(void *context, json_t **objects, size_t n, size_t *bad, grpo_error *err)
+{
+    const options *o = context;
+    grpo_reward_record *records = mem_calloc(n, sizeof *records);
+    reward_score *scores = mem_calloc(n * o->count, sizeof *scores);
+    double *total = mem_calloc(n, sizeof *total);
+    char *(*owned)[2] = mem_calloc(n, sizeof *owned);
+    grpo_status status = records && scores && total && owned ? GRPO_OK : mem_fail(err, "a batch of records", n * sizeof *records);
+    for (size_t i = 0; i < n && status == GRPO_OK; i++)
+        read_record(o, objects[i], &records[i], owned[i]);
+    if (status == GRPO_OK)
+        status = reward_set_score_details(o->set, records, n, scores, total, o->explain ? REWARD_EXPLAIN : REWARD_FIELDS, err);
+    for (size_t i = 0; i < n && status == GRPO_OK; i++) {
+        static const char *const added[] = {"reward", "parts", "unscored", "explain", "correct"};
+        for (size_t k = 0; k < sizeof added / sizeof *added; k++)
+            json_object_del(objects[i], added[k]);
+        int failed = json_object_set_new(objects[i], "reward", number_or_null(total[i])) != 0;
+        failed |= put_parts(o, objects[i], scores + i * o->count);
+        failed |= put_details(o, objects[i], scores + i * o->count);
+        if (o->math && !json_object_get(objects[i], "gold"))
+            json_object_del(objects[i], "correct");
+        if (failed) {
+            *bad = i;
+            status = mem_fail(err, "a line of output", 0);
+        }
+    }
+    for (size_t i = 0; scores && i < n * o->count; i++)
+        json_decref(scores[i].details);
+    for (size_t i = 0; owned && i < n; i++) {
+        mem_free(owned[i][0]);
+        mem_free(owned[i][1]);
+    }
+    mem_free(records);
+    mem_free(scores);
+    mem_free(total);
+    mem_free(owned);
+    return status;
+}
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static int read_number(const char *text, double low, double high, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && !*end && *out >= low && *out <= high;
+}
+
+/* 2G, 512M, 64K or bytes. */
+static int read_size(const char *text, size_t *out)
+{
+    char *end;
+    double value = strtod(text, &end), unit = 1;
+    if (*end == 'K' || *end == 'M' || *end == 'G')
+        unit = *end == 'K' ? 1024.0 : *end == 'M' ? 1048576.0 : 1073741824.0, end++;
+    if (end == text || *end || !(value > 0) || value * unit > 1e15)
+        return 0;
+    *out = (size_t)(value * unit);
+    return 1;
+}
+
+/* An option that belongs to the reward before it. */
+static int set_item_option(options *o, int option, const char *value)
+{
+    if (o->count == 0)
+        return 0;
+    grpo_reward_item *item = &o->items[o->count - 1];
+    if (option == 'w')
+        return read_number(value, -1e6, 1e6, &item->weight);
+    if (option == 'g')
+        return item->is_gate = 1, read_number(value, -1e6, 1e6, &item->gate);
+    if (option == 'n')
+        item->name = value;
+    else
+        item->when = value;
+    return 1;
+}
+
+static int read_option(options *o, int option, const char *value)
+{
+    double number = 0;
+    switch (option) {
+    case 'r':
+        if (o->count == MAX_REWARDS)
+            return 0;
+        o->items[o->count++] = (grpo_reward_item){.spec = value, .weight = 1};
+        o->math |= strcmp(value, "math") == 0 || strncmp(value, "math:", 5) == 0;
+        return 1;
+    case 'w': case 'g': case 'n': case 'W': return set_item_option(o, option, value);
+    case 'e': return o->explain = 1;
+    case 'f': o->reward.field = value; return 1;
+    case 'b': o->reward.base = value; return 1;
+    case 't': return read_number(value, 0.001, 3600, &o->reward.test_timeout);
+    case 'm': return read_size(value, &o->reward.memory);
+    case 'u': return o->reward.unsafe = 1;
+    case 'T':
+        if (!read_number(value, 1, 1024, &number))
+            return 0;
+        o->reward.threads = (int)number;
+        return 1;
+    case 'B':
+        if (!read_number(value, 1, 65536, &number))
+            return 0;
+        o->batch = (long)number;
+        return 1;
+    default: return 0;
+    }
+}
+
+static void print_help(void)
+{
+    fputs(HELP, stdout);
+#define X(name, create, summary) printf("  %-11s %s\n", name, summary);
+#include "reward/reward_kinds.def"
+#undef X
+}
+
+int cmd_score(int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"reward", required_argument, NULL, 'r'}, {"weight", required_argument, NULL, 'w'},
+        {"name", required_argument, NULL, 'n'},   {"when", required_argument, NULL, 'W'},
+        {"gate", required_argument, NULL, 'g'},   {"explain", no_argument, NULL, 'e'},
+        {"field", required_argument, NULL, 'f'},  {"base", required_argument, NULL, 'b'},
+        {"test-timeout", required_argument, NULL, 't'}, {"memory", required_argument, NULL, 'm'},
+        {"unsafe", no_argument, NULL, 'u'},       {"threads", required_argument, NULL, 'T'},
+        {"batch", required_argument, NULL, 'B'},  {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    options o = {.batch = 64};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
+        if (option == 'h')
+            return print_help(), 0;
+        if (!read_option(&o, option, optarg))
+            return usage(option == '?' ? "unknown option, or an option without its value"
+                                       : "an option's value is out of range, or stands before any --reward");
+    }
+    if (o.count == 0)
+        return usage("--reward is missing");
+    if (argc - optind > 1)
+        return usage("more than one FILE");
+    grpo_error err = {0};
+    if (grpo_reward_set_create(&o.set, o.items, o.count, &o.reward, &err) != GRPO_OK)
+        return jsonl_fail("score", &err);
+    int code = jsonl_run_batches("score", argv[optind], (size_t)o.batch, score_batch, &o);
+    grpo_reward_set_destroy(o.set);
+    return code;
+}
