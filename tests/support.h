@@ -35,4 +35,13 @@ const char *test_folder(void);
             fail_msg("%s", (err_).message);                                                        \
     } while (0)
 
+/* |got - expected| <= tolerance in double precision (cmocka's assert_float_equal rounds to float). */
+#define assert_close(got_, expected_, tolerance_)                                                  \
+    do {                                                                                           \
+        double got__ = (got_), expected__ = (expected_);                                           \
+        double error__ = got__ < expected__ ? expected__ - got__ : got__ - expected__;             \
+        if (!(error__ <= (tolerance_)))                                                            \
+            fail_msg("%s is %.17g, expected %.17g", #got_, got__, expected__);                     \
+    } while (0)
+
 #endif

@@ -127,7 +127,9 @@ grpo_status advantage_passk(advantage_work *w, grpo_error *err)
             if (i != best)
                 second = fmax(second, w->out->reward[member[i]]);
         group_stats s = stats_of(algo, w->out->reward, member, count, algo->equal_tolerance);
-        double lead = s.flat ? 0 : w->out->reward[member[best]] - second;
+        if (s.flat)
+            continue;
+        double lead = w->out->reward[member[best]] - second;
         w->out->row[member[best]] = algo->scale_rewards == GRPO_SCALE_NONE
                                         ? lead
                                         : lead / (s.std + algo->advantage_epsilon);
