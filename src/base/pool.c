@@ -1,4 +1,9 @@
-/* Thread pool with bounded spinning. */
+/* Thread pool with bounded spinning.
+ *
+ * A job is open from its publication until the caller finds no item left. Workers enter an open job by
+ * adding themselves to `state` and leave it by taking themselves off; the caller closes the job and
+ * waits for those inside alone. A worker whose core was taken away before it entered is not waited
+ * for: on a busy machine the caller then does the work itself. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -21,19 +26,21 @@
 #define CPU_RELAX() ((void)0)
 #endif
 
+#define OPEN (1ull << 31)
+#define INSIDE (OPEN - 1)
+
 enum { SPIN_ROUNDS = 20000 }; /* some tens of microseconds, longer than any gap between kernels */
 
 struct pool {
     int threads;
     pthread_t *workers; /* threads - 1 */
     mem_arena scratch;
-    /* the current job, written by the caller before `generation` moves */
+    /* the current job, written by the caller while no worker is inside */
     pool_fn *fn;
     void *context;
     int items, chunk;
-    _Alignas(64) atomic_uint generation;
+    _Alignas(64) atomic_ullong state; /* generation << 32 | OPEN | workers inside */
     _Alignas(64) atomic_int next;
-    _Alignas(64) atomic_int busy; /* workers that have not finished the current job */
     _Alignas(64) atomic_int sleepers;
     atomic_int stop;
     pthread_mutex_t mutex;
@@ -88,19 +95,38 @@ static void take_chunks(pool *p, int thread)
     }
 }
 
-static void wait_for_generation(pool *p, unsigned seen)
+static unsigned generation(unsigned long long state)
+{
+    return (unsigned)(state >> 32);
+}
+
+/* Waits for a generation other than `seen` and returns it. */
+static unsigned wait_for_job(pool *p, unsigned seen)
 {
     for (int i = 0; i < SPIN_ROUNDS; i++) {
-        if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen)
-            return;
+        unsigned now = generation(atomic_load_explicit(&p->state, memory_order_acquire));
+        if (now != seen)
+            return now;
         CPU_RELAX();
     }
     pthread_mutex_lock(&p->mutex);
     atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->generation) == seen)
+    while (generation(atomic_load(&p->state)) == seen)
         pthread_cond_wait(&p->wake, &p->mutex);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->mutex);
+    return generation(atomic_load(&p->state));
+}
+
+/* 1: this worker is inside the job of that generation; 0: the job is over. */
+static int enter(pool *p, unsigned wanted)
+{
+    unsigned long long s = atomic_load_explicit(&p->state, memory_order_acquire);
+    while (generation(s) == wanted && (s & OPEN))
+        if (atomic_compare_exchange_weak_explicit(&p->state, &s, s + 1, memory_order_acquire,
+                                                  memory_order_acquire))
+            return 1;
+    return 0;
 }
 
 static void *worker_main(void *argument)
@@ -109,20 +135,22 @@ static void *worker_main(void *argument)
     mem_free(argument);
     pool *p = arg.p;
     pool_fp_enter();
-    unsigned seen = 0;
-    for (;;) {
-        wait_for_generation(p, seen);
-        seen = atomic_load_explicit(&p->generation, memory_order_acquire);
+    for (unsigned seen = 0;;) {
+        seen = wait_for_job(p, seen);
         if (atomic_load(&p->stop))
             return NULL;
-        take_chunks(p, arg.thread);
-        atomic_fetch_sub_explicit(&p->busy, 1, memory_order_release);
+        if (enter(p, seen)) {
+            take_chunks(p, arg.thread);
+            atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
+        }
     }
 }
 
-static void publish(pool *p)
+/* Opens a job, or tells the workers to look at `stop`. */
+static void publish(pool *p, unsigned long long open)
 {
-    atomic_fetch_add(&p->generation, 1);
+    unsigned long long next = generation(atomic_load(&p->state)) + 1u;
+    atomic_store(&p->state, next << 32 | open);
     if (atomic_load(&p->sleepers) > 0) {
         pthread_mutex_lock(&p->mutex);
         pthread_cond_broadcast(&p->wake);
@@ -148,10 +176,10 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
     p->items = items;
     p->chunk = chunk;
     atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->busy, p->threads - 1, memory_order_relaxed);
-    publish(p);
+    publish(p, OPEN);
     take_chunks(p, 0);
-    for (int spins = 0; atomic_load_explicit(&p->busy, memory_order_acquire) != 0; spins++) {
+    atomic_fetch_and_explicit(&p->state, ~OPEN, memory_order_relaxed);
+    for (int spins = 0; atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE; spins++) {
         if (spins < SPIN_ROUNDS)
             CPU_RELAX();
         else
@@ -238,7 +266,7 @@ void pool_destroy(pool *p)
     if (!p)
         return;
     atomic_store(&p->stop, 1);
-    publish(p);
+    publish(p, 0);
     /* A worker that is about to sleep re-checks the generation under the mutex. */
     for (int i = 0; i < p->threads - 1; i++)
         pthread_join(p->workers[i], NULL);
