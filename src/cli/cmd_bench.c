@@ -1,0 +1,151 @@
+/* grpo bench: what this machine reaches. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/machine.h"
+#include "cli/cli.h"
+#include "cli/jsonl.h"
+#include "train/benchmark.h"
+
+static const char HELP[] =
+    "usage: grpo bench --model M [options]\n\n"
+    "Measures this machine with a model: the ceiling of matrix products and of memory, prefill, decoding at batch\n"
+    "1, 8, 32 and 64, and the training step \"32 x 128\" (4 prompts x 8 answers of exactly 128 tokens, one update,\n"
+    "no KL), each with its share of the ceiling.\n\n"
+    "  --json             one JSON object\n"
+    "  --steps N          training steps timed, the fastest counts (default 2; 0: none)\n"
+    "  --memory-budget X  bytes (5G) for the step; default: what the machine has\n"
+    "  --activations P    auto, keep, checkpoint, recompute\n"
+    "  --prompt-length N  default 96\n"
+    "  --threads N        default: all cores\n";
+
+static void say(void *context, const char *what)
+{
+    (void)context;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%s", what);
+}
+
+static void print_table(const benchmark_result *r)
+{
+    char planned[32], peak[32];
+    machine_format_bytes(planned, r->planned_bytes);
+    machine_format_bytes(peak, r->peak_bytes);
+    printf("matrix products    %8.1f GFLOP/s   (f32, %s, the model's shapes, 1,024 rows)\n", r->gemm_gflops, ops_isa());
+    printf("memory             %8.1f GB/s\n", r->memory_gbps);
+    printf("prefill            %8.0f tokens/s  %3.0f%% of the ceiling\n", r->prefill_tps, 100 * r->prefill_share);
+    for (int i = 0; i < BENCHMARK_BATCHES; i++)
+        printf("decode, batch %2d   %8.1f tokens/s  %3.0f%%\n", r->batch[i], r->decode_tps[i], 100 * r->decode_share[i]);
+    if (r->step_seconds == 0)
+        return;
+    printf("train step 32x128  %8.2f s         %.2f x the limit of %.2f s\n", r->step_seconds,
+           r->step_seconds / r->step_limit_seconds, r->step_limit_seconds);
+    printf("  sampling %.2f s, backward %.2f s, optimiser %.2f s; activations: %s, %d layers kept\n", r->rollout_seconds,
+           r->backward_seconds, r->optimizer_seconds, activation_policy_name(r->plan.policy), r->plan.kept_layers);
+    printf("  memory: planned %s, peak %s\n", planned, peak);
+}
+
+static void print_json(const benchmark_result *r)
+{
+    json_t *decode = json_object(), *share = json_object();
+    for (int i = 0; i < BENCHMARK_BATCHES; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%d", r->batch[i]);
+        json_object_set_new(decode, key, json_real(r->decode_tps[i]));
+        json_object_set_new(share, key, json_real(r->decode_share[i]));
+    }
+    json_t *line = json_pack(
+        "{s:f,s:f,s:f,s:f,s:o,s:o,s:f,s:f,s:{s:f,s:f,s:f},s:I,s:I}", "gemm_gflops", r->gemm_gflops, "memory_gbps",
+        r->memory_gbps, "prefill_tps", r->prefill_tps, "prefill_share", r->prefill_share, "decode_tps", decode,
+        "decode_share", share, "step_seconds", r->step_seconds, "step_limit_seconds", r->step_limit_seconds,
+        "step_phases", "rollout", r->rollout_seconds, "backward", r->backward_seconds, "optimizer",
+        r->optimizer_seconds, "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes", (json_int_t)r->planned_bytes);
+    char *text = json_text(line);
+    puts(text ? text : "{}");
+    mem_free(text);
+    json_decref(line);
+}
+
+static size_t parse_bytes(const char *text)
+{
+    char *end;
+    double x = strtod(text, &end);
+    switch (*end) {
+    case 'k': case 'K': x *= 1024; break;
+    case 'm': case 'M': x *= 1048576; break;
+    case 'g': case 'G': x *= 1073741824; break;
+    }
+    return x > 0 ? (size_t)x : 0;
+}
+
+static int parse_policy(activation_policy *policy, const char *text)
+{
+    for (int p = ACTIVATIONS_AUTO; p <= ACTIVATIONS_RECOMPUTE; p++)
+        if (strcmp(text, activation_policy_name((activation_policy)p)) == 0) {
+            *policy = (activation_policy)p;
+            return 0;
+        }
+    return -1;
+}
+
+static grpo_status run(const char *path, int n_threads, const benchmark_options *o, int json, grpo_error *err)
+{
+    pool *threads = NULL;
+    model_files *files = NULL;
+    model *m = NULL;
+    benchmark_result result;
+    grpo_status status = pool_create(&threads, n_threads, err);
+    if (status == GRPO_OK)
+        status = model_files_open(&files, path, err);
+    if (status == GRPO_OK)
+        status = model_load(&m, files, 2048, threads, err);
+    if (status == GRPO_OK)
+        status = benchmark_run(&result, m, threads, o, err);
+    say(NULL, "");
+    if (status == GRPO_OK)
+        (json ? print_json : print_table)(&result);
+    model_destroy(m);
+    model_files_close(files);
+    pool_destroy(threads);
+    return status;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"model", 1, NULL, 'm'},       {"json", 0, NULL, 'j'},          {"steps", 1, NULL, 's'},
+        {"memory-budget", 1, NULL, 'b'}, {"activations", 1, NULL, 'a'}, {"prompt-length", 1, NULL, 'p'},
+        {"threads", 1, NULL, 't'},     {"help", 0, NULL, 'h'},          {NULL, 0, NULL, 0},
+    };
+    benchmark_options o = {
+        .prompts = 4, .group_size = 8, .completion_length = 128, .prompt_length = 96, .steps = 2, .say = say};
+    const char *path = NULL;
+    int json = 0, threads = 0;
+    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        switch (option) {
+        case 'm': path = optarg; break;
+        case 'j': json = 1; break;
+        case 's': o.steps = atoi(optarg); break;
+        case 'b': o.memory_budget = parse_bytes(optarg); break;
+        case 'a':
+            if (parse_policy(&o.policy, optarg) == 0)
+                break;
+            fprintf(stderr, "grpo bench: --activations is auto, keep, checkpoint or recompute\n");
+            return 2;
+        case 'p': o.prompt_length = atoi(optarg); break;
+        case 't': threads = atoi(optarg); break;
+        case 'h': fputs(HELP, stdout); return 0;
+        default: return 2;
+        }
+    }
+    if (!path || optind < argc || o.steps < 0 || o.prompt_length < 1) {
+        fputs(HELP, stderr);
+        return 2;
+    }
+    grpo_error err = {0};
+    return run(path, threads, &o, json, &err) == GRPO_OK ? 0 : jsonl_fail("bench", &err);
+}

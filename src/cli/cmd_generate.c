@@ -1,0 +1,338 @@
+/* grpo generate: answers to prompts. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "cli/jsonl.h"
+#include "cli/session.h"
+#include "rollout/group_sample.h"
+
+static const char HELP[] =
+    "usage: grpo generate --model M [options] [TEXT | FILE.jsonl]\n\n"
+    "Answers prompts. TEXT is one user message, whose answer is printed as it is drawn; otherwise JSON lines from\n"
+    "FILE or stdin, {\"prompt\": text or messages} or {\"messages\": [...]} or {\"ids\": [...]}, get \"completion\"\n"
+    "(with --n above 1 \"completions\"), \"completion_ids\" and \"finish\" added.\n\n"
+    "  --n N                answers per prompt (default 1)\n"
+    "  --greedy             the most probable token each time\n"
+    "  --temperature T      default 1\n"
+    "  --top-p P, --top-k K, --min-p P\n"
+    "  --max-new-tokens N   default 256\n"
+    "  --min-new-tokens N   no end before so many\n"
+    "  --stop TEXT          ends an answer (may be given several times)\n"
+    "  --seed S             default 0; the same seed gives the same answers, in any batch\n"
+    "  --logprobs           adds \"logprobs\" of the drawn tokens\n"
+    "  --raw                prompts are raw text, not user messages\n"
+    "  --slots N            answers decoded at once (default 32)\n"
+    "  --threads N          default: all cores\n";
+
+enum { MOST_STOPS = 32 };
+
+static volatile sig_atomic_t interrupt_flag;
+
+static void on_signal(int number)
+{
+    interrupt_flag = 1;
+    signal(number, SIG_DFL);
+}
+
+typedef struct arguments {
+    session_options session;
+    sampling sampling;
+    const char *stop[MOST_STOPS];
+    size_t n_stop;
+    int n, logprobs, raw;
+} arguments;
+
+typedef struct request {
+    json_t *object; /* NULL: a text from the command line */
+    int32_t *ids;
+    size_t n;
+} request;
+
+typedef struct work {
+    const arguments *a;
+    session s;
+    stop_strings stop;
+    grpo_stream *stream; /* streaming to the terminal */
+} work;
+
+/* ---- prompts --------------------------------------------------------------------------------------------------------- */
+
+static grpo_status encode_user_text(work *w, const char *text, size_t length, request *r, grpo_error *err)
+{
+    int32_t *ids;
+    grpo_status status;
+    if (w->a->raw || !w->s.lm.chat) {
+        status = language_model_encode_text(&w->s.lm, text, length, &ids, &r->n, err);
+    } else {
+        json_t *messages = json_pack("[{s:s,s:s%}]", "role", "user", "content", text, length);
+        status = messages ? language_model_encode_messages(&w->s.lm, messages, &ids, &r->n, err)
+                          : grpo_fail(err, GRPO_ERR_FORMAT, "the prompt is not UTF-8");
+        json_decref(messages);
+    }
+    r->ids = status == GRPO_OK ? ids : NULL;
+    return status;
+}
+
+static grpo_status read_id_list(work *w, const json_t *list, request *r, grpo_error *err)
+{
+    r->n = json_array_size(list);
+    r->ids = mem_calloc(r->n + 1, sizeof *r->ids);
+    if (!r->ids)
+        return mem_fail(err, "token ids", r->n * sizeof *r->ids);
+    for (size_t i = 0; i < r->n; i++) {
+        const json_t *x = json_array_get(list, i);
+        if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= w->s.lm.m->config.vocab)
+            return grpo_fail(err, GRPO_ERR_FORMAT, "\"ids\" must be integers from 0 to %d",
+                             w->s.lm.m->config.vocab - 1);
+        r->ids[i] = (int32_t)json_integer_value(x);
+    }
+    return GRPO_OK;
+}
+
+static grpo_status read_prompt(work *w, request *r, grpo_error *err)
+{
+    const json_t *ids = json_object_get(r->object, "ids"), *messages = json_object_get(r->object, "messages"),
+                 *prompt = json_object_get(r->object, "prompt");
+    if (json_is_array(ids))
+        return read_id_list(w, ids, r, err);
+    if (!messages && json_is_array(prompt))
+        messages = prompt;
+    if (json_is_array(messages))
+        return language_model_encode_messages(&w->s.lm, messages, &r->ids, &r->n, err);
+    if (!json_is_string(prompt))
+        return grpo_fail(err, GRPO_ERR_FORMAT, "an object needs \"prompt\", \"messages\" or \"ids\"");
+    return encode_user_text(w, json_string_value(prompt), json_string_length(prompt), r, err);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------------------ */
+
+static int reached_stop(void *context, const int32_t *token, int n)
+{
+    work *w = context;
+    if (w->stream) {
+        const char *text;
+        size_t length;
+        if (grpo_stream_push(w->stream, token[n - 1], &text, &length, NULL) == GRPO_OK) {
+            fwrite(text, 1, length, stdout);
+            fflush(stdout);
+        }
+    }
+    return stop_strings_reached(&w->stop, token, n);
+}
+
+static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, json_t *texts, grpo_error *err)
+{
+    char *text;
+    size_t length;
+    grpo_status status = language_model_answer_text(&w->s.lm, &w->stop, s->token, s->n, &text, &length, err);
+    if (status != GRPO_OK)
+        return status;
+    json_t *ids = json_array(), *logprobs = json_array();
+    for (int i = 0; i < s->n; i++) {
+        json_array_append_new(ids, json_integer(s->token[i]));
+        json_array_append_new(logprobs, json_double(s->logprob[i]));
+    }
+    json_t *target = texts ? json_object() : object;
+    json_object_set_new(target, "completion", json_string_lossy(text, length));
+    json_object_set_new(target, "completion_ids", ids);
+    json_object_set_new(target, "finish", json_string(finish_reason_name(s->finish)));
+    if (w->a->logprobs)
+        json_object_set(target, "logprobs", logprobs);
+    if (texts)
+        json_array_append_new(texts, target);
+    json_decref(logprobs);
+    grpo_tokenizer_free_text(text);
+    return GRPO_OK;
+}
+
+static grpo_status print_answers(work *w, request *r, const rollout_group *g, grpo_error *err)
+{
+    json_t *texts = w->a->n > 1 ? json_array() : NULL;
+    grpo_status status = GRPO_OK;
+    for (int i = 0; i < g->n_samples && status == GRPO_OK; i++)
+        status = add_answer(w, r->object, &g->samples[i], texts, err);
+    if (texts)
+        json_object_set_new(r->object, "completions", texts);
+    char *line = status == GRPO_OK ? json_text(r->object) : NULL;
+    if (line)
+        puts(line);
+    mem_free(line);
+    return status;
+}
+
+static grpo_status answer_all(work *w, request *requests, size_t count, grpo_error *err)
+{
+    rollout_group *groups = mem_calloc(count, sizeof *groups);
+    if (!groups)
+        return mem_fail(err, "prompts", count * sizeof *groups);
+    for (size_t i = 0; i < count; i++)
+        groups[i] = (rollout_group){.prompt = requests[i].ids,
+                                    .prompt_length = (int)requests[i].n,
+                                    .id = i,
+                                    .n_samples = w->a->n};
+    rollout_options o = {.sampling = w->a->sampling,
+                         .eos = w->s.lm.eos,
+                         .n_eos = w->s.lm.n_eos,
+                         .slots = w->a->session.slots,
+                         .stop = w->stop.count || w->stream ? reached_stop : NULL,
+                         .context = w};
+    rollout_counts counts;
+    grpo_status status = group_sample(&w->s.e, &w->s.lm.m->weights, groups, (int)count, &o, &counts, err);
+    for (size_t i = 0; i < count && status == GRPO_OK && requests[i].object; i++)
+        status = print_answers(w, &requests[i], &groups[i], err);
+    rollout_release(&w->s.e, groups, (int)count);
+    mem_free(groups);
+    return status;
+}
+
+/* ---- input ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct request_list {
+    request *items;
+    size_t count, capacity;
+} request_list;
+
+static grpo_status read_lines(work *w, FILE *in, const char *name, request_list *list, grpo_error *err)
+{
+    file_lines lines = {.stream = in, .name = name};
+    grpo_status status = GRPO_OK;
+    int more;
+    while (status == GRPO_OK && (more = file_next_line(&lines, err)) != 0) {
+        char where[300];
+        snprintf(where, sizeof where, "%s:%ld", name, lines.number);
+        if (more < 0) {
+            status = GRPO_ERR_IO;
+        } else if (lines.length > 0) {
+            if (mem_reserve((void **)&list->items, &list->capacity, list->count + 1, sizeof *list->items) != 0) {
+                status = mem_fail(err, "prompts", 0);
+                break;
+            }
+            request *r = &list->items[list->count++];
+            memset(r, 0, sizeof *r);
+            status = json_parse(&r->object, lines.line, lines.length, where, err);
+            if (status == GRPO_OK && !json_is_object(r->object))
+                status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: an object is needed", where);
+            else if (status == GRPO_OK && (status = read_prompt(w, r, err)) != GRPO_OK)
+                grpo_error_prefix(err, "%s", where);
+        }
+    }
+    file_lines_deinit(&lines);
+    return status;
+}
+
+static grpo_status answer_text(work *w, const char *text, grpo_error *err)
+{
+    request r = {0};
+    grpo_status status = encode_user_text(w, text, strlen(text), &r, err);
+    if (status == GRPO_OK)
+        status = grpo_stream_create(&w->stream, w->s.lm.tokenizer, 1, err);
+    if (status == GRPO_OK)
+        status = answer_all(w, &r, 1, err);
+    const char *rest;
+    size_t length;
+    if (w->stream && grpo_stream_finish(w->stream, &rest, &length, NULL) == GRPO_OK)
+        fwrite(rest, 1, length, stdout);
+    putchar('\n');
+    grpo_stream_destroy(w->stream);
+    grpo_tokenizer_free_ids(r.ids);
+    return status;
+}
+
+static grpo_status answer_file(work *w, const char *path, grpo_error *err)
+{
+    request_list list = {0};
+    FILE *in = path && strcmp(path, "-") != 0 ? fopen(path, "r") : stdin;
+    if (!in)
+        return grpo_fail(err, GRPO_ERR_IO, "cannot open %s", path);
+    grpo_status status = read_lines(w, in, in == stdin ? "stdin" : path, &list, err);
+    if (status == GRPO_OK && list.count > 0)
+        status = answer_all(w, list.items, list.count, err);
+    for (size_t i = 0; i < list.count; i++) {
+        json_decref(list.items[i].object);
+        mem_free(list.items[i].ids);
+    }
+    mem_free(list.items);
+    if (in != stdin)
+        fclose(in);
+    return status;
+}
+
+static grpo_status run(const arguments *a, const char *input, grpo_error *err)
+{
+    work w = {.a = a};
+    grpo_status status = session_open(&w.s, &a->session, err);
+    if (status != GRPO_OK)
+        return status;
+    stop_strings_init(&w.stop, &w.s.lm, a->stop, a->n_stop);
+    w.s.e.interrupt = &interrupt_flag;
+    signal(SIGINT, on_signal);
+    status = input && strcmp(input, "-") != 0 && !file_exists(input) ? answer_text(&w, input, err)
+                                                                     : answer_file(&w, input, err);
+    session_close(&w.s);
+    return status;
+}
+
+static int parse(arguments *a, int argc, char **argv)
+{
+    enum { MODEL = 1, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, STOP, SEED, LOGPROBS, RAW, SLOTS, THREADS,
+           HELP_FLAG };
+    static const struct option options[] = {
+        {"model", 1, NULL, MODEL},     {"n", 1, NULL, N},
+        {"greedy", 0, NULL, GREEDY},   {"temperature", 1, NULL, TEMPERATURE},
+        {"top-p", 1, NULL, TOP_P},     {"top-k", 1, NULL, TOP_K},
+        {"min-p", 1, NULL, MIN_P},     {"max-new-tokens", 1, NULL, MAX},
+        {"min-new-tokens", 1, NULL, MIN}, {"stop", 1, NULL, STOP},
+        {"seed", 1, NULL, SEED},       {"logprobs", 0, NULL, LOGPROBS},
+        {"raw", 0, NULL, RAW},         {"slots", 1, NULL, SLOTS},
+        {"threads", 1, NULL, THREADS}, {"help", 0, NULL, HELP_FLAG},
+        {NULL, 0, NULL, 0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (option) {
+        case MODEL: a->session.model = optarg; break;
+        case N: a->n = atoi(optarg); break;
+        case GREEDY: a->sampling.temperature = 0; break;
+        case TEMPERATURE: a->sampling.temperature = atof(optarg); break;
+        case TOP_P: a->sampling.top_p = atof(optarg); break;
+        case TOP_K: a->sampling.top_k = atoi(optarg); break;
+        case MIN_P: a->sampling.min_p = atof(optarg); break;
+        case MAX: a->sampling.max_new_tokens = atoi(optarg); break;
+        case MIN: a->sampling.min_new_tokens = atoi(optarg); break;
+        case STOP:
+            if (a->n_stop < MOST_STOPS)
+                a->stop[a->n_stop++] = optarg;
+            break;
+        case SEED: a->sampling.seed = strtoull(optarg, NULL, 10); break;
+        case LOGPROBS: a->logprobs = 1; break;
+        case RAW: a->raw = 1; break;
+        case SLOTS: a->session.slots = atoi(optarg); break;
+        case THREADS: a->session.threads = atoi(optarg); break;
+        case HELP_FLAG: fputs(HELP, stdout); return 0;
+        default: return 2;
+        }
+    }
+    return -1;
+}
+
+int cmd_generate(int argc, char **argv)
+{
+    arguments a = {.session = {.slots = 32}, .n = 1,
+                   .sampling = {.temperature = 1, .top_p = 1, .max_new_tokens = 256}};
+    int code = parse(&a, argc, argv);
+    if (code >= 0)
+        return code;
+    const sampling *s = &a.sampling;
+    if (!a.session.model || argc - optind > 1 || a.n < 1 || a.session.slots < 1 || s->max_new_tokens < 1 ||
+        s->temperature < 0 || !(s->top_p > 0 && s->top_p <= 1) || s->min_p < 0 || s->min_p > 1 || s->top_k < 0) {
+        fputs(HELP, stderr);
+        return 2;
+    }
+    grpo_error err = {0};
+    return run(&a, optind < argc ? argv[optind] : NULL, &err) == GRPO_OK ? 0 : jsonl_fail("generate", &err);
+}

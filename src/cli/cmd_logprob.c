@@ -1,0 +1,286 @@
+/* grpo logprob: log-probabilities of given tokens. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/jsonl.h"
+#include "cli/session.h"
+
+static const char HELP[] =
+    "usage: grpo logprob --model M [options] [FILE]\n\n"
+    "Reads one JSON object a line, from FILE or stdin: {\"ids\": [...]}, or {\"messages\": [...]}, or {\"prompt\",\n"
+    "\"completion\"} (raw text). Adds \"logprobs\": the natural logarithm of each token's probability given those\n"
+    "before it; one fewer than ids, for a completion its tokens only. For messages and texts \"ids\" is added too.\n\n"
+    "  --temperature T   of the distribution (default 1)\n"
+    "  --entropy         adds \"entropy\" of each of those distributions, in nats\n"
+    "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
+    "  --score           adds \"score\": what a sequence-classification head says of the sequence\n"
+    "                    (\"values\" for a head on every token)\n"
+    "  --threads N       default: all cores\n";
+
+typedef struct options {
+    session s;
+    double temperature;
+    int entropy, logits, score;
+} options;
+
+enum { MOST_LOGITS = 1 << 24 };
+
+/* ---- input ----------------------------------------------------------------------------------------------------- */
+
+typedef struct sequence {
+    int32_t *ids;
+    size_t n, from; /* log-probs of tokens [from, n) are asked for */
+    int made;       /* ids come from a text and are shown */
+} sequence;
+
+static grpo_status read_ids(sequence *s, const json_t *list, int vocab, grpo_error *err)
+{
+    s->n = json_array_size(list);
+    s->from = 1;
+    s->ids = mem_calloc(s->n + 1, sizeof *s->ids);
+    if (!s->ids)
+        return mem_fail(err, "token ids", s->n * sizeof *s->ids);
+    for (size_t i = 0; i < s->n; i++) {
+        const json_t *x = json_array_get(list, i);
+        if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= vocab)
+            return grpo_fail(err, GRPO_ERR_FORMAT, "\"ids\" must be integers from 0 to %d", vocab - 1);
+        s->ids[i] = (int32_t)json_integer_value(x);
+    }
+    return GRPO_OK;
+}
+
+static grpo_status append_ids(sequence *s, const int32_t *ids, size_t n, grpo_error *err)
+{
+    int32_t *grown = mem_realloc(s->ids, s->n + n + 1, sizeof *grown);
+    if (!grown)
+        return mem_fail(err, "token ids", n * sizeof *ids);
+    memcpy(grown + s->n, ids, n * sizeof *ids);
+    s->ids = grown;
+    s->n += n;
+    return GRPO_OK;
+}
+
+/* Prompt and completion are encoded apart: the boundary between them is a boundary between tokens. */
+static grpo_status read_texts(sequence *s, const options *o, const json_t *object, grpo_error *err)
+{
+    const json_t *prompt = json_object_get(object, "prompt"), *completion = json_object_get(object, "completion");
+    if (!json_is_string(prompt) || (completion && !json_is_string(completion)))
+        return grpo_fail(err, GRPO_ERR_FORMAT,
+                         "an object needs \"ids\", \"messages\", or the texts \"prompt\" and \"completion\"");
+    int32_t *ids = NULL;
+    size_t n = 0;
+    grpo_status status = language_model_encode_text(&o->s.lm, json_string_value(prompt), json_string_length(prompt),
+                                                    &ids, &n, err);
+    if (status == GRPO_OK)
+        status = append_ids(s, ids, n, err);
+    grpo_tokenizer_free_ids(ids);
+    s->made = 1;
+    s->from = s->n > 0 && completion ? s->n : 1;
+    if (status != GRPO_OK || !completion)
+        return status;
+    status = grpo_tokenizer_encode(o->s.lm.tokenizer, json_string_value(completion), json_string_length(completion), 0,
+                                   &ids, &n, err);
+    if (status == GRPO_OK)
+        status = append_ids(s, ids, n, err);
+    if (status == GRPO_OK)
+        grpo_tokenizer_free_ids(ids);
+    return status;
+}
+
+static grpo_status read_messages(sequence *s, const options *o, const json_t *messages, grpo_error *err)
+{
+    int32_t *ids;
+    size_t n;
+    grpo_status status = language_model_encode_conversation(&o->s.lm, messages, 0, &ids, &n, err);
+    if (status != GRPO_OK)
+        return status;
+    status = append_ids(s, ids, n, err);
+    grpo_tokenizer_free_ids(ids);
+    s->made = 1;
+    s->from = 1;
+    return status;
+}
+
+static grpo_status read_sequence(sequence *s, const options *o, const json_t *object, grpo_error *err)
+{
+    const json_t *ids = json_object_get(object, "ids"), *messages = json_object_get(object, "messages");
+    if (ids)
+        return read_ids(s, ids, o->s.lm.m->config.vocab, err);
+    return messages ? read_messages(s, o, messages, err) : read_texts(s, o, object, err);
+}
+
+/* ---- output ------------------------------------------------------------------------------------------------------ */
+
+static json_t *numbers(const float *x, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_double(x[i]));
+    return list;
+}
+
+static void show_ids(json_t *object, const sequence *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n; i++)
+        json_array_append_new(list, json_integer(s->ids[i]));
+    json_object_set_new(object, "ids", list);
+}
+
+static grpo_status add_logprobs(options *o, const sequence *s, kv_sequence *kv, json_t *object, grpo_error *err)
+{
+    size_t n = s->n > s->from ? s->n - s->from : 0;
+    float *logprob = mem_calloc(n + 1, sizeof *logprob), *entropy = mem_calloc(n + 1, sizeof *entropy);
+    ops_softmax_row *stats = mem_calloc(n + 1, sizeof *stats);
+    known_sequence known = {.token = s->ids,
+                            .n = (int)s->n,
+                            .run = (int)s->n - 1,
+                            .kv = kv,
+                            .score_from = (int)s->from,
+                            .logprob = logprob,
+                            .stats = stats};
+    grpo_status status = logprob && entropy && stats ? GRPO_OK : mem_fail(err, "log-probs", n * sizeof *logprob);
+    if (status == GRPO_OK && n > 0)
+        status = engine_run(&o->s.e, &o->s.lm.m->weights, &known, 1, (float)(1 / o->temperature), o->entropy, NULL, err);
+    if (status == GRPO_OK) {
+        for (size_t i = 0; i < n; i++)
+            entropy[i] = stats[i].entropy;
+        json_object_set_new(object, "logprobs", numbers(logprob, n));
+        if (o->entropy)
+            json_object_set_new(object, "entropy", numbers(entropy, n));
+    }
+    mem_free(logprob);
+    mem_free(entropy);
+    mem_free(stats);
+    return status;
+}
+
+/* Final hidden states of all positions, normed, in *h [n][hidden]. */
+static grpo_status final_states(options *o, const sequence *s, kv_sequence *kv, float **h, grpo_error *err)
+{
+    const model_config *c = &o->s.lm.m->config;
+    tape t;
+    int32_t *row = mem_calloc(s->n + 1, sizeof *row);
+    *h = mem_calloc(s->n * (size_t)c->hidden + 1, sizeof **h);
+    grpo_status status = tape_init(&t, c, (int)s->n, 0, err);
+    known_sequence known = {.token = s->ids, .n = (int)s->n, .run = (int)s->n, .kv = kv, .tape_row = row,
+                            .score_from = (int)s->n};
+    if (status == GRPO_OK && (!row || !*h))
+        status = mem_fail(err, "hidden states", s->n * (size_t)c->hidden * sizeof **h);
+    if (status == GRPO_OK)
+        status = engine_run(&o->s.e, &o->s.lm.m->weights, &known, 1, 1, 0, &t, err);
+    if (status == GRPO_OK)
+        model_final_norm(o->s.lm.m, &o->s.lm.m->weights, o->s.threads, *h, t.layer[c->layers].x, (int)s->n);
+    tape_deinit(&t);
+    mem_free(row);
+    return status;
+}
+
+static void add_logits(options *o, const sequence *s, const float *h, json_t *object)
+{
+    const model_config *c = &o->s.lm.m->config;
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n; i++) {
+        ops_softmax_row stats;
+        ops_head_logits(o->s.threads, o->s.lm.m->weights.head, h + i * (size_t)c->hidden, c->hidden, 1, o->s.e.z,
+                        o->s.e.ldz, &stats, 0, 1, o->s.e.head_scratch);
+        json_array_append_new(list, numbers(o->s.e.z, (size_t)c->vocab));
+    }
+    json_object_set_new(object, "logits", list);
+}
+
+/* Score and value heads. A reward model is read at the last token that is not padding. */
+static grpo_status add_scores(options *o, const sequence *s, const float *h, json_t *object, grpo_error *err)
+{
+    const model *m = o->s.lm.m;
+    const model_config *c = &m->config;
+    float *value = mem_calloc(s->n + 1, sizeof *value);
+    if (!value)
+        return mem_fail(err, "scores", s->n * sizeof *value);
+    ops_product product = {.w = m->weights.head, .y = value, .ldy = 1, .bias = m->weights.head_bias};
+    ops_gemm(o->s.threads, &product, 1, h, c->hidden, (int)s->n);
+    if (c->head == MODEL_HEAD_TOKEN) {
+        json_object_set_new(object, "values", numbers(value, s->n));
+    } else {
+        size_t at = s->n - 1;
+        while (at > 0 && s->ids[at] == c->pad)
+            at--;
+        json_object_set_new(object, "score", json_double(value[at]));
+    }
+    mem_free(value);
+    return GRPO_OK;
+}
+
+static grpo_status answer(options *o, const sequence *s, json_t *object, grpo_error *err)
+{
+    const model_config *c = &o->s.lm.m->config;
+    kv_sequence kv;
+    float *h = NULL;
+    if (s->n == 0)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "there is no token");
+    if (o->logits && s->n * (size_t)c->vocab > MOST_LOGITS)
+        return grpo_fail(err, GRPO_ERR_USAGE, "--logits would print %zu numbers; it is meant for tiny models",
+                         s->n * (size_t)c->vocab);
+    grpo_status status = kv_sequence_init(&kv, (int)s->n, err);
+    if (status == GRPO_OK && c->head == MODEL_HEAD_LM)
+        status = add_logprobs(o, s, &kv, object, err);
+    if (status == GRPO_OK && (o->logits || c->head != MODEL_HEAD_LM))
+        status = final_states(o, s, &kv, &h, err);
+    if (status == GRPO_OK && h && c->head == MODEL_HEAD_LM)
+        add_logits(o, s, h, object);
+    if (status == GRPO_OK && c->head != MODEL_HEAD_LM)
+        status = add_scores(o, s, h, object, err);
+    if (status == GRPO_OK && s->made)
+        show_ids(object, s);
+    mem_free(h);
+    kv_sequence_deinit(&o->s.e.kv, &kv);
+    return status;
+}
+
+static grpo_status one_line(void *context, json_t *object, grpo_error *err)
+{
+    options *o = context;
+    sequence s = {0};
+    grpo_status status = read_sequence(&s, o, object, err);
+    if (status == GRPO_OK)
+        status = answer(o, &s, object, err);
+    mem_free(s.ids);
+    return status;
+}
+
+int cmd_logprob(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"model", required_argument, NULL, 'm'}, {"temperature", required_argument, NULL, 't'},
+        {"entropy", no_argument, NULL, 'e'},     {"logits", no_argument, NULL, 'l'},
+        {"score", no_argument, NULL, 's'},       {"threads", required_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    };
+    options o = {.temperature = 1};
+    session_options how = {.slots = 1};
+    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        switch (option) {
+        case 'm': how.model = optarg; break;
+        case 't': o.temperature = atof(optarg); break;
+        case 'e': o.entropy = 1; break;
+        case 'l': o.logits = 1; break;
+        case 's': o.score = 1; break;
+        case 'j': how.threads = atoi(optarg); break;
+        case 'h': fputs(HELP, stdout); return 0;
+        default: return 2;
+        }
+    }
+    if (!how.model || !(o.temperature > 0) || argc - optind > 1) {
+        fputs(HELP, stderr);
+        return 2;
+    }
+    grpo_error err = {0};
+    if (session_open(&o.s, &how, &err) != GRPO_OK)
+        return jsonl_fail("logprob", &err);
+    int code = jsonl_run("logprob", optind < argc ? argv[optind] : NULL, one_line, &o);
+    session_close(&o.s);
+    return code;
+}

@@ -1,0 +1,38 @@
+/* Opening a model for a command. */
+#include <string.h>
+
+#include "base/machine.h"
+#include "cli/session.h"
+
+enum { FORWARD_ROWS = 1024 };
+
+grpo_status session_open(session *s, const session_options *o, grpo_error *err)
+{
+    memset(s, 0, sizeof *s);
+    grpo_status status = pool_create(&s->threads, o->threads, err);
+    if (status == GRPO_OK)
+        status = language_model_open(&s->lm, o->model, o->max_context, s->threads, err);
+    if (status == GRPO_OK) {
+        const model_config *c = &s->lm.m->config;
+        long positions = o->positions > 0 ? o->positions : (long)(o->slots + 1) * s->lm.m->max_context;
+        size_t affordable = machine_memory_available() / 4 / kv_block_bytes(c);
+        long blocks = positions / OPS_KV_BLOCK + 2L * o->slots + 2;
+        if ((size_t)blocks > affordable)
+            blocks = (long)affordable;
+        engine_plan plan = {.rows = o->slots > FORWARD_ROWS ? o->slots : FORWARD_ROWS,
+                            .head_rows = o->slots,
+                            .kv_blocks = (int)blocks};
+        status = engine_init(&s->e, s->lm.m, s->threads, plan, err);
+    }
+    if (status != GRPO_OK)
+        session_close(s);
+    return status;
+}
+
+void session_close(session *s)
+{
+    engine_deinit(&s->e);
+    language_model_close(&s->lm);
+    pool_destroy(s->threads);
+    memset(s, 0, sizeof *s);
+}

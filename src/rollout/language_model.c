@@ -1,0 +1,144 @@
+/* Opening a model with its text side; prompts and answers as text. */
+#define _GNU_SOURCE
+#include <string.h>
+
+#include "model/tokenizer.h"
+#include "rollout/language_model.h"
+
+static grpo_status open_template(language_model *lm, const char *path, grpo_error *err)
+{
+    if (!grpo_tokenizer_chat_template(lm->tokenizer, NULL))
+        return GRPO_OK;
+    grpo_status status = grpo_template_of_tokenizer(&lm->chat, lm->tokenizer, err);
+    return status == GRPO_OK ? status : grpo_error_prefix(err, "%s: chat template", path);
+}
+
+grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err)
+{
+    memset(lm, 0, sizeof *lm);
+    grpo_status status = ops_check(err);
+    if (status == GRPO_OK)
+        status = model_files_open(&lm->files, path, err);
+    if (status == GRPO_OK)
+        status = grpo_tokenizer_open(&lm->tokenizer, path, err);
+    if (status == GRPO_OK)
+        status = open_template(lm, path, err);
+    if (status == GRPO_OK)
+        status = model_load(&lm->m, lm->files, max_context, threads, err);
+    if (status == GRPO_OK) {
+        size_t n;
+        lm->eos = grpo_tokenizer_eos_ids(lm->tokenizer, &n);
+        lm->n_eos = (int)n;
+        if (n == 0) {
+            lm->eos = lm->m->config.eos;
+            lm->n_eos = lm->m->config.n_eos;
+        }
+        return GRPO_OK;
+    }
+    language_model_close(lm);
+    return status;
+}
+
+void language_model_close(language_model *lm)
+{
+    model_destroy(lm->m);
+    grpo_template_destroy(lm->chat);
+    grpo_tokenizer_destroy(lm->tokenizer);
+    model_files_close(lm->files);
+    memset(lm, 0, sizeof *lm);
+}
+
+static grpo_status encode(const language_model *lm, const char *text, size_t length, unsigned flags, int32_t **ids,
+                          size_t *n, grpo_error *err)
+{
+    grpo_status status = grpo_tokenizer_encode(lm->tokenizer, text, length, flags, ids, n, err);
+    for (size_t i = 0; status == GRPO_OK && i < *n; i++)
+        if ((*ids)[i] >= lm->m->config.vocab) {
+            status = grpo_fail(err, GRPO_ERR_FORMAT,
+                               "token %d is outside the model's vocabulary of %d: the tokenizer is another model's",
+                               (*ids)[i], lm->m->config.vocab);
+            grpo_tokenizer_free_ids(*ids);
+            *ids = NULL;
+        }
+    return status;
+}
+
+grpo_status language_model_encode_text(const language_model *lm, const char *text, size_t length, int32_t **ids,
+                                       size_t *n, grpo_error *err)
+{
+    return encode(lm, text, length, GRPO_ENCODE_ADDED, ids, n, err);
+}
+
+grpo_status language_model_encode_messages(const language_model *lm, const json_t *messages, int32_t **ids, size_t *n,
+                                           grpo_error *err)
+{
+    return language_model_encode_conversation(lm, messages, 1, ids, n, err);
+}
+
+grpo_status language_model_encode_conversation(const language_model *lm, const json_t *messages,
+                                               int add_generation_prompt, int32_t **ids, size_t *n, grpo_error *err)
+{
+    if (!lm->chat)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "%s has no chat template: give prompts as text (data.chat=never), or add a "
+                         "chat_template.jinja to the model's folder",
+                         model_files_path(lm->files));
+    grpo_template_input input = {.messages = messages, .add_generation_prompt = add_generation_prompt};
+    grpo_template_result result;
+    grpo_status status = grpo_template_render_messages(lm->chat, &input, &result, err);
+    if (status != GRPO_OK)
+        return status;
+    status = encode(lm, result.text, result.length, 0, ids, n, err);
+    grpo_template_result_deinit(&result);
+    return status;
+}
+
+/* ---- stop strings ----------------------------------------------------------------------------------------- */
+
+void stop_strings_init(stop_strings *s, const language_model *lm, const char *const *strings, size_t count)
+{
+    *s = (stop_strings){lm, strings, count, 0};
+    for (size_t i = 0; i < count; i++)
+        if (strlen(strings[i]) > s->longest)
+            s->longest = strlen(strings[i]);
+}
+
+static const char *first_stop(const stop_strings *s, const char *text, size_t length)
+{
+    const char *first = NULL;
+    for (size_t i = 0; s && i < s->count; i++) {
+        const char *at = memmem(text, length, s->strings[i], strlen(s->strings[i]));
+        if (at && (!first || at < first))
+            first = at;
+    }
+    return first;
+}
+
+int stop_strings_reached(const stop_strings *s, const int32_t *token, int n)
+{
+    if (s->count == 0)
+        return 0;
+    /* Every token that is not special adds at least a byte, so a new occurrence lies in this tail. */
+    int tail = n < (int)s->longest + 8 ? n : (int)s->longest + 8;
+    char *text;
+    size_t length;
+    if (grpo_tokenizer_decode(s->lm->tokenizer, token + n - tail, (size_t)tail, 1, &text, &length, NULL) != GRPO_OK)
+        return 0;
+    int reached = first_stop(s, text, length) != NULL;
+    grpo_tokenizer_free_text(text);
+    return reached;
+}
+
+grpo_status language_model_answer_text(const language_model *lm, const stop_strings *stop, const int32_t *token, int n,
+                                       char **text, size_t *length, grpo_error *err)
+{
+    grpo_status status = grpo_tokenizer_decode(lm->tokenizer, token, (size_t)n, 1, text, length, err);
+    if (status != GRPO_OK)
+        return status;
+    const char *end = first_stop(stop, *text, *length);
+    if (end) {
+        *length = (size_t)(end - *text);
+        (*text)[*length] = 0;
+    }
+    return GRPO_OK;
+}

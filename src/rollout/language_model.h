@@ -1,0 +1,47 @@
+/* A model with its text side: files, weights, tokenizer, chat template. What every command opens first. */
+#ifndef ROLLOUT_LANGUAGE_MODEL_H
+#define ROLLOUT_LANGUAGE_MODEL_H
+
+#include "base/json.h"
+#include "grpo/template.h"
+#include "grpo/tokenizer.h"
+#include "model/transformer.h"
+
+typedef struct language_model {
+    model_files *files;
+    model *m;
+    grpo_tokenizer *tokenizer;
+    grpo_template *chat;        /* NULL: the model has no chat template */
+    const int32_t *eos;         /* tokens that end an answer; valid while this is open */
+    int n_eos;
+} language_model;
+
+/* max_context <= 0: the model's own. */
+grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err);
+void language_model_close(language_model *lm);
+
+/* Prompt tokens; free with grpo_tokenizer_free_ids. Messages go through the chat template with the generation
+ * prompt added; raw text gets the tokens that the tokenizer adds. */
+grpo_status language_model_encode_messages(const language_model *lm, const json_t *messages, int32_t **ids, size_t *n,
+                                           grpo_error *err);
+/* A whole conversation; add_generation_prompt: end with the head of the assistant's turn. */
+grpo_status language_model_encode_conversation(const language_model *lm, const json_t *messages,
+                                               int add_generation_prompt, int32_t **ids, size_t *n, grpo_error *err);
+grpo_status language_model_encode_text(const language_model *lm, const char *text, size_t length, int32_t **ids,
+                                       size_t *n, grpo_error *err);
+
+/* Stop strings: does the text of the tokens so far end an answer? */
+typedef struct stop_strings {
+    const language_model *lm;
+    const char *const *strings;
+    size_t count, longest; /* bytes of the longest */
+} stop_strings;
+void stop_strings_init(stop_strings *s, const language_model *lm, const char *const *strings, size_t count);
+int stop_strings_reached(const stop_strings *s, const int32_t *token, int n);
+
+/* The text of an answer (special tokens left out, cut at the first stop string); free with
+ * grpo_tokenizer_free_text. */
+grpo_status language_model_answer_text(const language_model *lm, const stop_strings *stop, const int32_t *token, int n,
+                                       char **text, size_t *length, grpo_error *err);
+
+#endif

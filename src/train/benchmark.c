@@ -1,0 +1,369 @@
+/* Benchmarks. */
+#include <math.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "train/benchmark.h"
+#include "train/optimizer.h"
+#include "train/policy_pass.h"
+
+enum { GEMM_ROWS = 1024, DECODE_PROMPT = 64, DECODE_STEPS = 24 };
+
+static void say(const benchmark_options *o, const char *what)
+{
+    if (o->say)
+        o->say(o->context, what);
+}
+
+/* Token ids without meaning; answers are cut by length, so the work does not depend on them. */
+static void fill_tokens(int32_t *token, int n, int vocab, int salt)
+{
+    for (int i = 0; i < n; i++)
+        token[i] = (int32_t)(((int64_t)i * 7919 + salt * 104729 + 13) % vocab);
+}
+
+/* ---- arithmetic of the limit ------------------------------------------------------------------------------------- */
+
+/* Multiply-adds per row of all layers' products, and of the head. */
+static double layer_flops(const model_config *c)
+{
+    double width = (double)c->heads * c->head_dim, kv = (double)c->kv_heads * c->head_dim, h = c->hidden;
+    return 2.0 * c->layers * (2 * h * width + 2 * h * kv + 3 * h * c->ffn);
+}
+
+static double head_flops(const model_config *c)
+{
+    return 2.0 * c->hidden * c->vocab;
+}
+
+/* Attention of one query over `positions`: scores and values. */
+static double attention_flops(const model_config *c, double positions)
+{
+    return 4.0 * c->layers * c->heads * c->head_dim * positions;
+}
+
+static double kv_bytes(const model_config *c, double positions)
+{
+    return 2.0 * c->layers * c->kv_heads * c->head_dim * positions * sizeof(float);
+}
+
+static double decode_limit(const model *m, const benchmark_result *r, int batch, double positions)
+{
+    const model_config *c = &m->config;
+    double flops = batch * (layer_flops(c) + head_flops(c) + attention_flops(c, positions));
+    double bytes = (double)m->layout.parameters * sizeof(float) + batch * kv_bytes(c, positions);
+    return fmax(flops / (r->gemm_gflops * 1e9), bytes / (r->memory_gbps * 1e9));
+}
+
+static double step_limit(const model *m, const benchmark_result *r, const benchmark_options *o)
+{
+    const model_config *c = &m->config;
+    double seconds = 0, ceiling = r->gemm_gflops * 1e9;
+    int answers = o->prompts * o->group_size;
+    for (int t = 1; t < o->completion_length; t++)
+        seconds += decode_limit(m, r, answers, o->prompt_length + t);
+    double prompt_rows = (double)o->prompts * o->prompt_length, rows = (double)answers * (o->completion_length - 1);
+    double mean_position = o->prompt_length + o->completion_length / 2.0;
+    double prefill = prompt_rows * (layer_flops(c) + attention_flops(c, o->prompt_length / 2.0));
+    double backward = 2 * (prompt_rows + rows) * layer_flops(c) + 2.5 * rows * attention_flops(c, mean_position) +
+                      2.5 * prompt_rows * attention_flops(c, o->prompt_length / 2.0);
+    double head = 3.0 * answers * o->completion_length * head_flops(c); /* recomputed, and two gradients */
+    seconds += (prefill + backward + head) / ceiling;
+    return seconds + 7.0 * (double)m->layout.parameters * sizeof(float) / (r->memory_gbps * 1e9);
+}
+
+/* ---- ceilings ---------------------------------------------------------------------------------------------------------- */
+
+static void all_products(const model *m, pool *threads, const float *x, float *y, int rows)
+{
+    const model_config *c = &m->config;
+    for (int i = 0; i < c->layers; i++) {
+        const model_layer *l = &m->weights.layer[i];
+        const ops_matrix list[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
+        for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
+            ops_product product = {.w = list[k], .y = y, .ldy = list[k].n};
+            ops_gemm(threads, &product, 1, x, list[k].k, rows);
+        }
+    }
+}
+
+typedef struct reading {
+    const float *data;
+    size_t each;
+    volatile float sum[64 * 16];
+} reading;
+
+static void read_chunk(void *context, int begin, int end, int thread)
+{
+    reading *r = context;
+    const float *x = r->data + (size_t)begin * r->each;
+    size_t n = (size_t)(end - begin) * r->each;
+    float sum[64] = {0};
+    for (size_t i = 0; i + 64 <= n; i += 64)
+        for (int k = 0; k < 64; k++)
+            sum[k] += x[i + (size_t)k];
+    r->sum[(thread % 64) * 16] += sum[0] + sum[63];
+}
+
+static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool *threads, grpo_error *err)
+{
+    const model_config *c = &m->config;
+    size_t widest = (size_t)(c->ffn > c->hidden ? c->ffn : c->hidden);
+    if ((size_t)(c->heads * c->head_dim) > widest)
+        widest = (size_t)(c->heads * c->head_dim);
+    float *x = mem_calloc(GEMM_ROWS * widest, sizeof *x), *y = mem_calloc(GEMM_ROWS * widest, sizeof *y);
+    if (!x || !y) {
+        mem_free(x);
+        mem_free(y);
+        return mem_fail(err, "the benchmark", 2 * GEMM_ROWS * widest * sizeof *x);
+    }
+    for (size_t i = 0; i < GEMM_ROWS * widest; i++)
+        x[i] = (float)(i % 97) / 97 - 0.5f;
+    double best = INFINITY, best_read = INFINITY;
+    static reading r;
+    r = (reading){.data = m->params, .each = m->layout.total / 256};
+    for (int i = 0; i < 4; i++) {
+        double t = machine_seconds();
+        all_products(m, threads, x, y, GEMM_ROWS);
+        best = fmin(best, machine_seconds() - t);
+        t = machine_seconds();
+        pool_run(threads, 256, 1, read_chunk, &r);
+        best_read = fmin(best_read, machine_seconds() - t);
+    }
+    out->gemm_gflops = GEMM_ROWS * layer_flops(c) / best / 1e9;
+    out->memory_gbps = (double)(r.each * 256 * sizeof(float)) / best_read / 1e9;
+    mem_free(x);
+    mem_free(y);
+    return GRPO_OK;
+}
+
+/* ---- prefill and decoding ------------------------------------------------------------------------------------------------- */
+
+static grpo_status measure_prefill(benchmark_result *out, engine *e, grpo_error *err)
+{
+    int32_t token[GEMM_ROWS];
+    int n = e->m->max_context < GEMM_ROWS ? e->m->max_context : GEMM_ROWS;
+    fill_tokens(token, n, e->m->config.vocab, 1);
+    double best = INFINITY;
+    grpo_status status = GRPO_OK;
+    for (int i = 0; i < 3 && status == GRPO_OK; i++) {
+        kv_sequence kv;
+        status = kv_sequence_init(&kv, n, err);
+        known_sequence s = {.token = token, .n = n, .run = n, .kv = &kv, .score_from = n};
+        double t = machine_seconds();
+        if (status == GRPO_OK)
+            status = engine_run(e, &e->m->weights, &s, 1, 1, 0, NULL, err);
+        best = fmin(best, machine_seconds() - t);
+        kv_sequence_deinit(&e->kv, &kv);
+    }
+    const model_config *c = &e->m->config;
+    out->prefill_tps = n / best;
+    out->prefill_share = n * (layer_flops(c) + attention_flops(c, n / 2.0)) / (out->gemm_gflops * 1e9) / best;
+    return status;
+}
+
+static grpo_status measure_decode(benchmark_result *out, engine *e, int which, grpo_error *err)
+{
+    int batch = out->batch[which];
+    int32_t token[DECODE_PROMPT];
+    fill_tokens(token, DECODE_PROMPT, e->m->config.vocab, 2);
+    rollout_group group = {.prompt = token, .prompt_length = DECODE_PROMPT, .n_samples = batch};
+    double seconds[2];
+    grpo_status status = GRPO_OK;
+    for (int i = 0; i < 2 && status == GRPO_OK; i++) { /* the difference leaves reading the prompt out */
+        int length = i == 0 ? 2 : 2 + DECODE_STEPS;
+        rollout_options o = {
+            .sampling = {.temperature = 1, .top_p = 1, .max_new_tokens = length, .seed = 1}, .slots = batch};
+        rollout_counts counts;
+        double t = machine_seconds();
+        status = group_sample(e, &e->m->weights, &group, 1, &o, &counts, err);
+        seconds[i] = machine_seconds() - t;
+        rollout_release(e, &group, 1);
+    }
+    if (status == GRPO_OK) {
+        double each = (seconds[1] - seconds[0]) / DECODE_STEPS;
+        out->decode_tps[which] = batch / each;
+        out->decode_share[which] = decode_limit(e->m, out, batch, DECODE_PROMPT + DECODE_STEPS / 2.0) / each;
+    }
+    return status;
+}
+
+static grpo_status measure_inference(benchmark_result *out, const model *m, pool *threads, const benchmark_options *o,
+                                     grpo_error *err)
+{
+    engine e;
+    int most = out->batch[BENCHMARK_BATCHES - 1];
+    int blocks = kv_blocks_for(GEMM_ROWS) + (most + 1) * (kv_blocks_for(DECODE_PROMPT + DECODE_STEPS + 2) + 1);
+    grpo_status status = engine_init(&e, m, threads, (engine_plan){GEMM_ROWS, most, blocks}, err);
+    if (status != GRPO_OK)
+        return status;
+    say(o, "prefill");
+    status = measure_prefill(out, &e, err);
+    for (int i = 0; i < BENCHMARK_BATCHES && status == GRPO_OK; i++) {
+        say(o, "decoding");
+        status = measure_decode(out, &e, i, err);
+    }
+    engine_deinit(&e);
+    return status;
+}
+
+/* ---- the training step ------------------------------------------------------------------------------------------------------ */
+
+typedef struct step_memory {
+    engine e;
+    tape t;
+    backward_workspace backward;
+    mem_arena grad_arena;
+    model_weights grad;
+    optimizer optimizer;
+    rollout_group *groups;
+    int32_t *prompts;
+    double *grad_logp;
+    ops_softmax_row *stats;
+} step_memory;
+
+static void step_memory_deinit(step_memory *s, int prompts)
+{
+    if (s->groups)
+        rollout_release(&s->e, s->groups, prompts);
+    mem_free(s->groups);
+    mem_free(s->prompts);
+    mem_free(s->grad_logp);
+    mem_free(s->stats);
+    model_weights_deinit(&s->grad);
+    mem_arena_deinit(&s->grad_arena);
+    optimizer_deinit(&s->optimizer);
+    backward_workspace_deinit(&s->backward);
+    tape_deinit(&s->t);
+    engine_deinit(&s->e);
+}
+
+static grpo_status step_memory_init(step_memory *s, model *m, pool *threads, const memory_plan *p,
+                                    const benchmark_options *o, grpo_error *err)
+{
+    memset(s, 0, sizeof *s);
+    size_t tokens = (size_t)(o->prompts * o->group_size * o->completion_length), total = m->layout.total;
+    grpo_status status = engine_init(&s->e, m, threads, (engine_plan){p->forward_rows, p->slots, p->kv_blocks}, err);
+    if (status == GRPO_OK)
+        status = tape_init(&s->t, &m->config, p->tape_rows, p->kept_layers, err);
+    if (status == GRPO_OK)
+        status = backward_workspace_init(&s->backward, m, threads, p->backward_rows, p->batch_rows, p->max_positions, err);
+    if (status == GRPO_OK)
+        status = mem_arena_init(&s->grad_arena, total * sizeof(float), "gradients", err);
+    if (status == GRPO_OK)
+        status = model_weights_view(&s->grad, &m->config, (float *)s->grad_arena.base, err);
+    if (status == GRPO_OK)
+        status = optimizer_init(&s->optimizer, total, (optimizer_options){0.9, 0.999, 1e-8, 0, 1}, err);
+    s->groups = mem_calloc((size_t)o->prompts, sizeof *s->groups);
+    s->prompts = mem_calloc((size_t)(o->prompts * o->prompt_length), sizeof *s->prompts);
+    s->grad_logp = mem_calloc(tokens, sizeof *s->grad_logp);
+    s->stats = mem_calloc(tokens, sizeof *s->stats);
+    if (status == GRPO_OK && (!s->groups || !s->prompts || !s->grad_logp || !s->stats))
+        status = mem_fail(err, "the benchmark", tokens * sizeof *s->stats);
+    if (status == GRPO_OK)
+        fill_tokens(s->prompts, o->prompts * o->prompt_length, m->config.vocab, 3);
+    return status;
+}
+
+/* On-policy, as the trainer does it: the loss is -mean of A over sequences with A = +-1. */
+static grpo_status one_step(step_memory *s, model *m, const memory_plan *p, const benchmark_options *o, int step,
+                            double seconds[3], grpo_error *err)
+{
+    pool *threads = s->e.threads;
+    int recompute = p->policy == ACTIVATIONS_RECOMPUTE;
+    for (int g = 0; g < o->prompts; g++)
+        s->groups[g] = (rollout_group){.prompt = s->prompts + g * o->prompt_length,
+                                       .prompt_length = o->prompt_length,
+                                       .id = (uint64_t)g,
+                                       .n_samples = o->group_size};
+    rollout_options how = {
+        .sampling = {.temperature = 1, .top_p = 1, .max_new_tokens = o->completion_length, .seed = 7},
+        .step = (uint64_t)step,
+        .slots = p->slots,
+        .tape = recompute ? NULL : &s->t,
+        .keep_kv = !recompute,
+    };
+    rollout_counts counts;
+    policy_backward_counts backward;
+    double norm, began = machine_seconds();
+    tape_reset(&s->t);
+    grpo_status status = group_sample(&s->e, &m->weights, s->groups, o->prompts, &how, &counts, err);
+    if (status != GRPO_OK)
+        return status;
+    seconds[0] = machine_seconds() - began;
+    size_t at = 0;
+    int answers = o->prompts * o->group_size, index = 0;
+    for (int g = 0; g < o->prompts; g++)
+        for (int i = 0; i < o->group_size; i++, index++)
+            for (int t = 0; t < o->completion_length; t++, at++) {
+                s->stats[at] = s->groups[g].samples[i].stats[t];
+                s->grad_logp[at] = (index % 2 ? 1.0 : -1.0) / answers;
+            }
+    policy_gradient g = {.grad_logp = s->grad_logp,
+                         .stats = s->stats,
+                         .inv_temperature = 1,
+                         .micro_batch_rows = p->micro_batch_rows,
+                         .recompute = recompute};
+    began = machine_seconds();
+    status = policy_backward(&s->e, &m->weights, &s->grad, &s->backward, &s->t, s->groups, o->prompts, &g, &backward, err);
+    if (status == GRPO_OK)
+        model_backward_finish(m, &s->grad, threads, &s->backward);
+    seconds[1] = machine_seconds() - began;
+    began = machine_seconds();
+    if (status == GRPO_OK)
+        status = optimizer_step(&s->optimizer, threads, m->params, (float *)s->grad_arena.base, 1e-6, &norm, err);
+    seconds[2] = machine_seconds() - began;
+    rollout_release(&s->e, s->groups, o->prompts);
+    return status;
+}
+
+static grpo_status measure_step(benchmark_result *out, model *m, pool *threads, const benchmark_options *o,
+                                grpo_error *err)
+{
+    size_t budget = o->memory_budget ? o->memory_budget
+                                     : machine_memory_available() + m->layout.total * sizeof(float);
+    plan_request request = {.prompts = o->prompts,
+                            .group_size = o->group_size,
+                            .longest_prompt = o->prompt_length,
+                            .max_new_tokens = o->completion_length,
+                            .prompt_tokens = (long)o->prompts * o->prompt_length,
+                            .policy = o->policy,
+                            .budget = budget};
+    grpo_status status = memory_plan_make(&out->plan, m, threads, &request, err);
+    if (status != GRPO_OK)
+        return status;
+    out->planned_bytes = out->plan.total;
+    step_memory s;
+    status = step_memory_init(&s, m, threads, &out->plan, o, err);
+    out->step_seconds = INFINITY;
+    for (int i = 0; i < o->steps + 1 && status == GRPO_OK; i++) { /* the first one touches the memory */
+        double seconds[3];
+        say(o, "training step");
+        status = one_step(&s, m, &out->plan, o, i, seconds, err);
+        double all = seconds[0] + seconds[1] + seconds[2];
+        if (status == GRPO_OK && i > 0 && all < out->step_seconds) {
+            out->step_seconds = all;
+            out->rollout_seconds = seconds[0];
+            out->backward_seconds = seconds[1];
+            out->optimizer_seconds = seconds[2];
+        }
+    }
+    step_memory_deinit(&s, o->prompts);
+    out->step_limit_seconds = step_limit(m, out, o);
+    return status;
+}
+
+grpo_status benchmark_run(benchmark_result *out, model *m, pool *threads, const benchmark_options *o, grpo_error *err)
+{
+    memset(out, 0, sizeof *out);
+    static const int batches[BENCHMARK_BATCHES] = {1, 8, 32, 64};
+    memcpy(out->batch, batches, sizeof batches);
+    say(o, "products and memory");
+    grpo_status status = measure_ceilings(out, m, threads, err);
+    if (status == GRPO_OK && o->steps > 0)
+        status = measure_step(out, m, threads, o, err); /* first: peak memory is then the step's */
+    out->peak_bytes = machine_peak_rss();
+    if (status == GRPO_OK)
+        status = measure_inference(out, m, threads, o, err);
+    return status;
+}

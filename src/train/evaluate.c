@@ -1,0 +1,178 @@
+/* Evaluation. */
+#include <math.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "train/evaluate.h"
+
+typedef struct run {
+    const evaluate_options *options;
+    long finished, total;
+} run;
+
+static int reached_stop(void *context, const int32_t *token, int n)
+{
+    const run *r = context;
+    return r->options->stop && stop_strings_reached(r->options->stop, token, n);
+}
+
+static void answer_finished(void *context, const rollout_group *group, int sample)
+{
+    run *r = context;
+    (void)group;
+    (void)sample;
+    r->finished++;
+    if (r->options->progress)
+        r->options->progress(r->options->context, r->finished, r->total);
+}
+
+/* 1 - C(n - c, k) / C(n, k): the chance that at least one of k of the n answers is right. */
+static double pass_at(int n, int c, int k)
+{
+    double miss = 1;
+    for (int i = n - c + 1; i <= n; i++)
+        miss *= 1 - (double)k / i;
+    return n - c < k ? 1 : 1 - miss;
+}
+
+typedef struct answers {
+    scoring_item *item;
+    scored *score;
+    double *part;
+    char **text;
+    size_t count;
+} answers;
+
+static void answers_deinit(answers *a)
+{
+    for (size_t i = 0; a->text && i < a->count; i++)
+        grpo_tokenizer_free_text(a->text[i]);
+    mem_free(a->item);
+    mem_free(a->score);
+    mem_free(a->part);
+    mem_free(a->text);
+}
+
+static grpo_status answers_init(answers *a, size_t count, size_t parts, grpo_error *err)
+{
+    memset(a, 0, sizeof *a);
+    a->count = count;
+    a->item = mem_calloc(count, sizeof *a->item);
+    a->score = mem_calloc(count, sizeof *a->score);
+    a->part = mem_calloc(count * (parts ? parts : 1), sizeof *a->part);
+    a->text = mem_calloc(count, sizeof *a->text);
+    if (!a->item || !a->score || !a->part || !a->text)
+        return mem_fail(err, "answers", count * sizeof *a->item);
+    for (size_t i = 0; i < count; i++)
+        a->score[i].part = a->part + i * parts;
+    return GRPO_OK;
+}
+
+static grpo_status read_answers(answers *a, const language_model *lm, const data_view *view,
+                                const rollout_group *groups, size_t n_groups, const stop_strings *stop,
+                                grpo_error *err)
+{
+    size_t at = 0;
+    for (size_t g = 0; g < n_groups; g++)
+        for (int s = 0; s < groups[g].n_samples; s++, at++) {
+            const rollout_sample *sample = &groups[g].samples[s];
+            scoring_item *item = &a->item[at];
+            grpo_status status =
+                language_model_answer_text(lm, stop, sample->token, sample->n, &a->text[at], &item->length, err);
+            if (status != GRPO_OK)
+                return status;
+            item->record = data_get(view->set, view->index[g]);
+            item->text = a->text[at];
+            item->token = sample->token;
+            item->tokens = sample->n;
+            item->truncated = sample->finish == FINISH_LENGTH;
+        }
+    return GRPO_OK;
+}
+
+static void tally(evaluation *out, const answers *a, int samples, size_t groups)
+{
+    double reward = 0, length = 0, pass[16] = {0};
+    size_t scored_answers = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        length += a->item[i].tokens;
+        out->correct += a->score[i].correct == 1;
+        out->truncated += (size_t)a->item[i].truncated;
+        if (!isnan(a->score[i].reward)) {
+            reward += a->score[i].reward;
+            scored_answers++;
+        }
+    }
+    for (size_t g = 0; g < groups; g++) {
+        int correct = 0;
+        for (int s = 0; s < samples; s++)
+            correct += a->score[g * (size_t)samples + (size_t)s].correct == 1;
+        out->n_pass = 0;
+        for (int k = 1; k <= samples && out->n_pass < 16; k *= 2)
+            pass[out->n_pass++] += pass_at(samples, correct, k);
+    }
+    out->prompts = groups;
+    out->answers = a->count;
+    out->accuracy = (double)out->correct / (double)a->count;
+    out->reward = scored_answers ? reward / (double)scored_answers : NAN;
+    out->length = length / (double)a->count;
+    for (int i = 0; i < out->n_pass; i++)
+        out->pass_at_k[i] = pass[i] / (double)groups;
+}
+
+static grpo_status sample_and_score(evaluation *out, engine *e, const language_model *lm, const data_view *view,
+                                    rollout_group *groups, size_t n, scoring *s, const evaluate_options *o,
+                                    grpo_error *err)
+{
+    run r = {o, 0, (long)n * o->samples};
+    rollout_options options = {.sampling = o->sampling,
+                               .eos = lm->eos,
+                               .n_eos = lm->n_eos,
+                               .slots = o->slots,
+                               .stop = o->stop && o->stop->count ? reached_stop : NULL,
+                               .finished = answer_finished,
+                               .context = &r};
+    rollout_counts counts;
+    answers a;
+    grpo_status status = group_sample(e, &lm->m->weights, groups, (int)n, &options, &counts, err);
+    if (status != GRPO_OK)
+        return status;
+    status = answers_init(&a, n * (size_t)o->samples, scoring_parts(s), err);
+    if (status == GRPO_OK)
+        status = read_answers(&a, lm, view, groups, n, o->stop, err);
+    if (status == GRPO_OK)
+        status = scoring_run(s, e->threads, a.item, a.count, a.score, &out->unscored, err);
+    if (status == GRPO_OK) {
+        tally(out, &a, o->samples, n);
+        for (size_t i = 0; o->answer && i < a.count; i++) {
+            size_t group = i / (size_t)o->samples, sample = i % (size_t)o->samples;
+            o->answer(o->context, a.item[i].record, (int)sample, &a.item[i], &a.score[i],
+                      &groups[group].samples[sample]);
+        }
+    }
+    answers_deinit(&a);
+    return status;
+}
+
+grpo_status evaluate(evaluation *out, engine *e, const language_model *lm, const data_view *view,
+                     const prompt_table *prompts, scoring *s, const evaluate_options *o, grpo_error *err)
+{
+    double began = machine_seconds();
+    memset(out, 0, sizeof *out);
+    size_t n = o->limit && o->limit < view->count ? o->limit : view->count;
+    if (n == 0)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "there is no record to evaluate on");
+    rollout_group *groups = mem_calloc(n, sizeof *groups);
+    if (!groups)
+        return mem_fail(err, "the evaluation", n * sizeof *groups);
+    for (size_t i = 0; i < n; i++) {
+        const prompt_tokens *p = &prompts->prompt[view->index[i]];
+        groups[i] = (rollout_group){
+            .prompt = p->ids, .prompt_length = (int)p->n, .id = view->index[i], .n_samples = o->samples};
+    }
+    grpo_status status = sample_and_score(out, e, lm, view, groups, n, s, o, err);
+    rollout_release(e, groups, (int)n);
+    mem_free(groups);
+    out->seconds = machine_seconds() - began;
+    return status;
+}

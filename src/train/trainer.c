@@ -1,0 +1,159 @@
+/* The loop over steps. */
+#include <math.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "train/trainer_impl.h"
+
+static int interrupted(const trainer *t)
+{
+    return t->options.interrupt && *t->options.interrupt;
+}
+
+/* ---- evaluation ----------------------------------------------------------------------------------------------- */
+
+static void show_evaluation(void *context, long finished, long of)
+{
+    trainer *t = context;
+    progress_phase(&t->progress, "evaluating", finished, of, machine_seconds());
+}
+
+/* Held-out prompts share nothing, so fewer of their answers fit into the key/value store at once. */
+static int evaluation_slots(const memory_plan *p)
+{
+    int fit = (p->kv_blocks - kv_blocks_for(p->max_positions)) / (kv_blocks_for(p->max_positions) + 1);
+    return fit < 1 ? 1 : fit < p->slots ? fit : p->slots;
+}
+
+static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
+{
+    const train_config *c = t->config;
+    evaluation result;
+    evaluate_options o = {
+        .sampling = {.temperature = 0, .top_p = 1, .max_new_tokens = c->rollout.max_new_tokens, .seed = (uint64_t)c->seed},
+        .samples = 1,
+        .limit = (size_t)c->eval.count,
+        .slots = evaluation_slots(&t->plan),
+        .stop = &t->stop,
+        .progress = show_evaluation,
+        .context = t,
+    };
+    const prompt_table *prompts = t->eval_prompts.prompt ? &t->eval_prompts : &t->prompts;
+    t->e.interrupt = t->options.interrupt;
+    grpo_status status = evaluate(&result, &t->e, &t->lm, &t->eval_view, prompts, t->scoring, &o, err);
+    t->e.interrupt = NULL;
+    if (status != GRPO_OK)
+        return status;
+    m->eval_accuracy = result.accuracy;
+    m->eval_reward = result.reward;
+    m->eval_completion_length = result.length;
+    m->time_eval = result.seconds;
+    if (isnan(t->first_eval_accuracy))
+        t->first_eval_accuracy = result.accuracy;
+    t->last_eval_accuracy = result.accuracy;
+    trainer_say(t, "step %llu: held-out accuracy %.1f%%, reward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
+                (unsigned long long)t->step, 100 * result.accuracy, result.reward, result.length, result.answers,
+                result.seconds);
+    return GRPO_OK;
+}
+
+static int evaluation_due(const trainer *t)
+{
+    int every = t->config->eval.every;
+    if (t->eval_view.count == 0)
+        return 0;
+    return t->step == t->steps || (every > 0 && t->step % (uint64_t)every == 0);
+}
+
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
+
+static grpo_status run_step(trainer *t, grpo_error *err)
+{
+    train_metrics m;
+    step_batch b;
+    metrics_init(&m);
+    double began = machine_seconds();
+    grpo_status status = trainer_sample(t, &b, &m, err);
+    double trained_from = machine_seconds();
+    if (status == GRPO_OK)
+        status = trainer_advantages(t, &b, &m, err);
+    if (status == GRPO_OK)
+        status = trainer_update(t, &b, &m, err);
+    if (status == GRPO_OK) {
+        m.time_train = machine_seconds() - trained_from;
+        m.time_step = machine_seconds() - began;
+        t->step++;
+        t->data_position += (uint64_t)b.n_groups;
+        t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
+        trainer_measure(t, &b, &m);
+        if (t->config->log.samples)
+            status = trainer_write_samples(t, &b, err);
+        rollout_release(&t->e, b.groups, b.n_groups); /* an evaluation needs the key/value store */
+    }
+    grpo_status evaluated = GRPO_OK;
+    grpo_error eval_error;
+    if (status == GRPO_OK && evaluation_due(t))
+        evaluated = run_evaluation(t, &m, &eval_error);
+    if (status == GRPO_OK)
+        status = trainer_write_step(t, &b, &m, err);
+    step_batch_deinit(t, &b);
+    if (status == GRPO_OK && evaluated != GRPO_OK) {
+        if (err)
+            *err = eval_error;
+        status = evaluated;
+    }
+    return status;
+}
+
+static grpo_status first_evaluation(trainer *t, grpo_error *err)
+{
+    train_metrics m;
+    metrics_init(&m);
+    grpo_status status = run_evaluation(t, &m, err);
+    if (status != GRPO_OK)
+        return status;
+    m.step = 0;
+    json_t *line = metrics_to_json(&m, NULL);
+    status = line ? metrics_file_write(&t->metrics, line, err) : mem_fail(err, "metrics", 0);
+    json_decref(line);
+    return status;
+}
+
+/* ---- the run ---------------------------------------------------------------------------------------------------------- */
+
+static grpo_status stop_by_interrupt(trainer *t, grpo_error *err)
+{
+    grpo_error problem;
+    if (trainer_checkpoint(t, &problem) != GRPO_OK) {
+        if (err)
+            *err = problem;
+        return problem.status;
+    }
+    return grpo_fail(err, GRPO_ERR_INTERRUPTED,
+                     "stopped after step %llu of %llu; a checkpoint was written. Go on with --resume",
+                     (unsigned long long)t->step, (unsigned long long)t->steps);
+}
+
+static int checkpoint_due(const trainer *t)
+{
+    int every = t->config->checkpoint.every;
+    return t->step == t->steps || (every > 0 && t->step % (uint64_t)every == 0);
+}
+
+grpo_status trainer_run(trainer *t, grpo_error *err)
+{
+    grpo_status status = GRPO_OK;
+    t->began = machine_seconds();
+    if (t->step == 0 && t->eval_view.count > 0 && t->config->eval.at_start)
+        status = first_evaluation(t, err);
+    while (status == GRPO_OK && t->step < t->steps && !interrupted(t)) {
+        status = run_step(t, err);
+        if (status == GRPO_OK && checkpoint_due(t))
+            status = trainer_checkpoint(t, err);
+    }
+    if (status == GRPO_ERR_INTERRUPTED || (status == GRPO_OK && t->step < t->steps))
+        return stop_by_interrupt(t, err);
+    if (status == GRPO_OK)
+        trainer_say_end(t);
+    return status;
+}

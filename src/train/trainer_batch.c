@@ -1,0 +1,192 @@
+/* Sampling one rollout and scoring its answers. */
+#include <math.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "train/trainer_impl.h"
+
+/* ---- prompts of the step --------------------------------------------------------------------------------- */
+
+static grpo_status take_prompts(trainer *t, step_batch *b, grpo_error *err)
+{
+    int n = t->config->rollout.prompts_per_step;
+    b->groups = mem_calloc((size_t)n, sizeof *b->groups);
+    b->record = mem_calloc((size_t)n, sizeof *b->record);
+    if (!b->groups || !b->record)
+        return mem_fail(err, "a rollout", (size_t)n * sizeof *b->groups);
+    for (int i = 0; i < n; i++) {
+        uint64_t position = t->data_position + (uint64_t)i;
+        size_t index = data_stream_at(&t->stream, position);
+        const prompt_tokens *p = &t->prompts.prompt[index];
+        b->record[i] = data_get(t->data, index);
+        b->groups[i] = (rollout_group){.prompt = p->ids,
+                                       .prompt_length = (int)p->n,
+                                       .id = position,
+                                       .n_samples = t->config->group_size};
+    }
+    b->n_groups = n;
+    b->answers = (size_t)n * (size_t)t->config->group_size;
+    return GRPO_OK;
+}
+
+/* ---- callbacks of group_sample ------------------------------------------------------------------------------ */
+
+static int reached_stop(void *context, const int32_t *token, int n)
+{
+    const trainer *t = context;
+    return stop_strings_reached(&t->stop, token, n);
+}
+
+static void answer_finished(void *context, const rollout_group *group, int sample)
+{
+    trainer *t = context;
+    (void)group;
+    (void)sample;
+    t->finished_answers++;
+}
+
+static void show_progress(void *context, long tokens)
+{
+    trainer *t = context;
+    (void)tokens;
+    long total = (long)t->config->rollout.prompts_per_step * t->config->group_size;
+    progress_phase(&t->progress, "sampling", t->finished_answers, total, machine_seconds());
+}
+
+static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
+{
+    const train_config *c = t->config;
+    int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
+    rollout_options o = {
+        .sampling = {.temperature = c->rollout.temperature,
+                     .top_k = c->rollout.top_k,
+                     .top_p = c->rollout.top_p,
+                     .min_p = c->rollout.min_p,
+                     .max_new_tokens = c->rollout.max_new_tokens,
+                     .seed = (uint64_t)c->seed},
+        .step = t->step,
+        .eos = t->lm.eos,
+        .n_eos = t->lm.n_eos,
+        .slots = t->plan.slots,
+        .want_entropy = 1,
+        .tape = recompute ? NULL : &t->tape,
+        .keep_kv = !recompute,
+        .stop = t->stop.count ? reached_stop : NULL,
+        .finished = answer_finished,
+        .progress = show_progress,
+        .context = t,
+    };
+    tape_reset(&t->tape);
+    t->finished_answers = 0;
+    t->e.interrupt = t->options.interrupt; /* only here: an update, once begun, is completed */
+    grpo_status status = group_sample(&t->e, &t->lm.m->weights, b->groups, b->n_groups, &o, &b->counts, err);
+    t->e.interrupt = NULL;
+    return status;
+}
+
+/* ---- arrays ------------------------------------------------------------------------------------------------------ */
+
+static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
+{
+    size_t parts = scoring_parts(t->scoring), n = b->tokens, rows = b->answers;
+    struct {
+        void **field;
+        size_t count, size;
+    } arrays[] = {
+        {(void **)&b->item, rows, sizeof *b->item},
+        {(void **)&b->text, rows, sizeof *b->text},
+        {(void **)&b->score, rows, sizeof *b->score},
+        {(void **)&b->part, rows * (parts ? parts : 1), sizeof *b->part},
+        {(void **)&b->reward, rows, sizeof *b->reward},
+        {(void **)&b->offset, rows + 1, sizeof *b->offset},
+        {(void **)&b->mask, n, sizeof *b->mask},
+        {(void **)&b->advantage, rows, sizeof *b->advantage},
+        {(void **)&b->token_advantage, n, sizeof *b->token_advantage},
+        {(void **)&b->old_logp, n, sizeof *b->old_logp},
+        {(void **)&b->logp, n, sizeof *b->logp},
+        {(void **)&b->ref_logp, n, sizeof *b->ref_logp},
+        {(void **)&b->entropy, n, sizeof *b->entropy},
+        {(void **)&b->grad_logp, n, sizeof *b->grad_logp},
+        {(void **)&b->grad_entropy, n, sizeof *b->grad_entropy},
+        {(void **)&b->stats, n, sizeof *b->stats},
+        {(void **)&b->logp32, n, sizeof *b->logp32},
+    };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        *arrays[i].field = mem_calloc(arrays[i].count, arrays[i].size);
+        if (!*arrays[i].field)
+            return mem_fail(err, "a rollout", arrays[i].count * arrays[i].size);
+    }
+    for (size_t i = 0; i < rows; i++)
+        b->score[i].part = b->part + i * parts;
+    return GRPO_OK;
+}
+
+void step_batch_deinit(trainer *t, step_batch *b)
+{
+    if (b->groups)
+        rollout_release(&t->e, b->groups, b->n_groups);
+    for (size_t i = 0; b->text && i < b->answers; i++)
+        grpo_tokenizer_free_text(b->text[i]);
+    void *owned[] = {b->groups,  b->record,    b->item,     b->text,     b->score,    b->part,
+                     b->reward,  b->offset,    b->mask,     b->advantage, b->token_advantage,
+                     b->old_logp, b->logp,     b->ref_logp, b->entropy,  b->grad_logp, b->grad_entropy,
+                     b->stats,   b->logp32};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        mem_free(owned[i]);
+    memset(b, 0, sizeof *b);
+}
+
+/* Texts, masks, log-probs of every answer. */
+static grpo_status read_answers(trainer *t, step_batch *b, grpo_error *err)
+{
+    size_t row = 0, token = 0;
+    for (int g = 0; g < b->n_groups; g++)
+        for (int i = 0; i < b->groups[g].n_samples; i++, row++) {
+            const rollout_sample *s = &b->groups[g].samples[i];
+            scoring_item *item = &b->item[row];
+            grpo_status status = language_model_answer_text(&t->lm, &t->stop, s->token, s->n, &b->text[row],
+                                                            &item->length, err);
+            if (status != GRPO_OK)
+                return status;
+            item->record = b->record[g];
+            item->text = b->text[row];
+            item->token = s->token;
+            item->tokens = s->n;
+            item->truncated = s->finish == FINISH_LENGTH;
+            b->offset[row] = token;
+            for (int k = 0; k < s->n; k++, token++) {
+                b->mask[token] = !(t->config->algo.mask_truncated && item->truncated);
+                b->old_logp[token] = s->logprob[k];
+                b->entropy[token] = s->stats[k].entropy;
+                b->stats[token] = s->stats[k];
+            }
+        }
+    b->offset[row] = token;
+    return GRPO_OK;
+}
+
+grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
+{
+    memset(b, 0, sizeof *b);
+    double began = machine_seconds();
+    grpo_status status = take_prompts(t, b, err);
+    if (status == GRPO_OK)
+        status = draw_answers(t, b, err);
+    if (status != GRPO_OK)
+        return status;
+    m->time_rollout = machine_seconds() - began;
+    b->tokens = policy_token_count(b->groups, b->n_groups);
+    status = allocate(t, b, err);
+    if (status == GRPO_OK)
+        status = read_answers(t, b, err);
+    began = machine_seconds();
+    if (status == GRPO_OK)
+        status = scoring_run(t->scoring, t->threads, b->item, b->answers, b->score, &b->unscored, err);
+    for (size_t i = 0; status == GRPO_OK && i < b->answers; i++)
+        b->reward[i] = b->score[i].reward;
+    m->time_reward = machine_seconds() - began;
+    if (status == GRPO_OK && b->unscored == b->answers)
+        status = grpo_fail(err, GRPO_ERR_REWARD, "no answer of step %llu could be scored; `grpo score --explain` on samples.jsonl says why",
+                           (unsigned long long)t->step + 1);
+    return status;
+}

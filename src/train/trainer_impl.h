@@ -1,0 +1,87 @@
+/* The trainer's state. Internal to trainer*.c. */
+#ifndef TRAIN_TRAINER_IMPL_H
+#define TRAIN_TRAINER_IMPL_H
+
+#include "rollout/group_sample.h"
+#include "train/checkpoint.h"
+#include "train/diagnose.h"
+#include "train/evaluate.h"
+#include "train/plan.h"
+#include "train/policy_pass.h"
+#include "train/trainer.h"
+
+/* One rollout and everything computed from it. Token arrays run over all answers in order. */
+typedef struct step_batch {
+    rollout_group *groups; /* [prompts] */
+    const data_record **record; /* [prompts] */
+    int n_groups;
+    size_t answers, tokens; /* B, N */
+    scoring_item *item;     /* [B] */
+    char **text;            /* [B] */
+    scored *score;          /* [B] */
+    double *part;           /* [B][parts] */
+    double *reward;         /* [B] */
+    size_t *offset;         /* [B + 1] into token arrays */
+    unsigned char *mask;    /* [N] */
+    double *advantage;      /* [B] */
+    double *token_advantage; /* [N] */
+    int per_token;
+    double *old_logp, *logp, *ref_logp, *entropy; /* [N] */
+    double *grad_logp, *grad_entropy;             /* [N] */
+    ops_softmax_row *stats;                       /* [N] of the newest pass */
+    float *logp32;                                /* [N] */
+    rollout_counts counts;
+    size_t unscored;
+} step_batch;
+
+struct trainer {
+    const train_config *config;
+    trainer_options options;
+    pool *threads;
+    language_model lm;
+    data_set *data, *eval_data;
+    data_view train_view, eval_view;
+    data_stream stream;
+    prompt_table prompts, eval_prompts; /* eval_prompts.prompt NULL: the same data set */
+    scoring *scoring;
+    stop_strings stop;
+    memory_plan plan;
+    char *plan_text;
+    engine e;
+    tape tape;
+    backward_workspace backward;
+    mem_arena grad_arena, reference_arena;
+    float *grad;
+    model_weights grad_view, reference; /* reference.layer NULL: none */
+    optimizer optimizer;
+    uint64_t step, steps, data_position, optimizer_steps_planned;
+    double tokens_seen, kl_coef;
+    char run_id[40];
+    char *checkpoints; /* folder */
+    metrics_file metrics, samples;
+    progress progress;
+    diagnose_memory diagnoses;
+    double first_eval_accuracy, last_eval_accuracy, began;
+    long finished_answers;
+};
+
+/* trainer_batch.c: sampling and scoring one rollout */
+grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+void step_batch_deinit(trainer *t, step_batch *b);
+
+/* trainer_update.c: advantages, losses, gradients, optimiser */
+grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+
+/* trainer_report.c */
+void trainer_say(trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void trainer_say_start(trainer *t);
+void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
+grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err);
+void trainer_say_end(trainer *t);
+
+/* trainer_setup.c */
+grpo_status trainer_checkpoint(trainer *t, grpo_error *err);
+
+#endif

@@ -1,0 +1,259 @@
+/* What a run says and writes: start, every step, end. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/machine.h"
+#include "train/plot.h"
+#include "train/trainer_impl.h"
+
+void trainer_say(trainer *t, const char *format, ...)
+{
+    strbuf s = STRBUF_INIT;
+    char line[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    strbuf_puts(&s, line);
+    progress_say(&t->progress, strbuf_text(&s));
+    strbuf_deinit(&s);
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------ */
+
+void trainer_say_start(trainer *t)
+{
+    const train_config *c = t->config;
+    const model_config *mc = &t->lm.m->config;
+    strbuf changed = STRBUF_INIT;
+    trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s arithmetic on %s, %d threads",
+                c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context, "f32",
+                ops_isa(), pool_threads(t->threads));
+    trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,
+                prompt_uses_chat(&t->lm, data_get(t->data, 0), c->data.chat) ? ", through the chat template"
+                                                                             : ", as raw text");
+    if (t->eval_view.count > 0)
+        trainer_say(t, "held out   %zu prompts", t->eval_view.count);
+    trainer_say(t, "run        %llu steps of %d prompts x %d answers of at most %d tokens, into %s",
+                (unsigned long long)t->steps, c->rollout.prompts_per_step, c->group_size, c->rollout.max_new_tokens,
+                c->output_dir);
+    if (train_config_put_changed(&changed, c, NULL) == GRPO_OK)
+        trainer_say(t, "settings that differ from the defaults (all of them: %s/config.yaml)\n%s", c->output_dir,
+                    strbuf_text(&changed));
+    trainer_say(t, "memory\n%s", t->plan_text);
+    strbuf_deinit(&changed);
+}
+
+/* ---- a step ---------------------------------------------------------------------------------------------------- */
+
+typedef struct group_share {
+    int right, wrong; /* groups with no wrong, no right answer */
+    double std;
+} group_share;
+
+static group_share judge_groups(const step_batch *b)
+{
+    group_share share = {0, 0, 0};
+    size_t row = 0;
+    int measured = 0;
+    for (int g = 0; g < b->n_groups; g++) {
+        int correct = 0, n = b->groups[g].n_samples, count = 0;
+        double mean = 0, square = 0;
+        for (int i = 0; i < n; i++, row++) {
+            correct += b->score[row].correct == 1;
+            if (isnan(b->reward[row]))
+                continue;
+            count++;
+            double d = b->reward[row] - mean;
+            mean += d / count;
+            square += d * (b->reward[row] - mean);
+        }
+        share.right += correct == n;
+        share.wrong += correct == 0;
+        if (count > 1) {
+            share.std += sqrt(square / (count - 1));
+            measured++;
+        }
+    }
+    share.std = measured ? share.std / measured : NAN;
+    return share;
+}
+
+static void measure_answers(const step_batch *b, train_metrics *m)
+{
+    double reward = 0, length = 0, ended_length = 0, advantage = 0;
+    size_t scored_answers = 0, correct = 0, judged = 0, truncated = 0;
+    m->reward_min = m->advantage_min = m->completion_length_min = INFINITY;
+    m->reward_max = m->advantage_max = m->completion_length_max = -INFINITY;
+    for (size_t i = 0; i < b->answers; i++) {
+        const scoring_item *item = &b->item[i];
+        length += item->tokens;
+        m->completion_length_min = fmin(m->completion_length_min, item->tokens);
+        m->completion_length_max = fmax(m->completion_length_max, item->tokens);
+        truncated += (size_t)item->truncated;
+        ended_length += item->truncated ? 0 : item->tokens;
+        judged += b->score[i].correct >= 0;
+        correct += b->score[i].correct == 1;
+        double a = b->per_token ? b->token_advantage[b->offset[i]] : b->advantage[i];
+        advantage += fabs(a);
+        m->advantage_min = fmin(m->advantage_min, a);
+        m->advantage_max = fmax(m->advantage_max, a);
+        if (isnan(b->reward[i]))
+            continue;
+        scored_answers++;
+        reward += b->reward[i];
+        m->reward_min = fmin(m->reward_min, b->reward[i]);
+        m->reward_max = fmax(m->reward_max, b->reward[i]);
+    }
+    double n = (double)b->answers;
+    m->reward = scored_answers ? reward / (double)scored_answers : NAN;
+    m->accuracy = judged ? (double)correct / (double)judged : NAN;
+    m->advantage_abs = advantage / n;
+    m->completion_length = length / n;
+    m->completion_length_ended = truncated < b->answers ? ended_length / (n - (double)truncated) : NAN;
+    m->frac_truncated = (double)truncated / n;
+}
+
+void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m)
+{
+    group_share share = judge_groups(b);
+    measure_answers(b, m);
+    m->step = (double)t->step;
+    m->epoch = (double)t->data_position / (double)t->train_view.count;
+    m->reward_std = share.std;
+    m->frac_groups_all_right = (double)share.right / b->n_groups;
+    m->frac_groups_all_wrong = (double)share.wrong / b->n_groups;
+    m->kl_coef = t->kl_coef;
+    if (!t->reference.layer)
+        m->kl = NAN;
+    m->prompt_length = (double)b->counts.prompt_tokens / b->n_groups;
+    m->num_tokens = t->tokens_seen;
+    m->rollout_tokens_per_second = (double)b->counts.completion_tokens / m->time_rollout;
+    m->tokens_per_second = (double)b->counts.completion_tokens / m->time_step;
+    m->peak_bytes = (double)machine_peak_rss();
+}
+
+static json_t *parts_of(const trainer *t, const step_batch *b)
+{
+    json_t *extra = json_object();
+    size_t parts = scoring_parts(t->scoring);
+    for (size_t p = 0; p < parts; p++) {
+        double sum = 0;
+        size_t n = 0;
+        for (size_t i = 0; i < b->answers; i++)
+            if (!isnan(b->score[i].part[p])) {
+                sum += b->score[i].part[p];
+                n++;
+            }
+        char key[96];
+        snprintf(key, sizeof key, "reward/%s", scoring_part_name(t->scoring, p));
+        json_object_set_new(extra, key, n ? json_double(sum / (double)n) : json_null());
+    }
+    return extra;
+}
+
+static void diagnose_and_say(trainer *t, const train_metrics *m, json_t *extra)
+{
+    const train_config *c = t->config;
+    diagnosis found[DIAGNOSE_COUNT];
+    train_reward single;
+    size_t count;
+    const train_reward *rewards = train_config_rewards(c, &single, &count);
+    diagnose_facts facts = {
+        .group_size = c->group_size,
+        .clip_epsilon = fmax(c->algo.clip_epsilon_low, c->algo.clip_epsilon_high),
+        .divides_by_std = c->algo.scale_rewards != GRPO_SCALE_NONE,
+        .token_ratio = c->algo.importance_sampling_level == GRPO_RATIO_TOKEN,
+        .max_new_tokens = c->rollout.max_new_tokens,
+        .updates_per_rollout = c->train.updates_per_rollout * c->train.mini_batches,
+        .masks_truncated = c->algo.mask_truncated,
+        .has_chat_template = t->lm.chat != NULL || c->data.chat == TRAIN_CHAT_NEVER,
+        .reward = count == 1 ? rewards[0].spec : "the rewards",
+    };
+    size_t n = diagnose_step(&t->diagnoses, found, &facts, m);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        trainer_say(t, "look here: %s", found[i].message);
+        json_array_append_new(list, json_pack("{s:s,s:s}", "id", diagnose_name(found[i].id), "message", found[i].message));
+    }
+    if (n > 0)
+        json_object_set(extra, "diagnoses", list);
+    json_decref(list);
+}
+
+grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err)
+{
+    json_t *extra = parts_of(t, b);
+    diagnose_and_say(t, m, extra);
+    json_t *line = metrics_to_json(m, extra);
+    grpo_status status = line ? metrics_file_write(&t->metrics, line, err) : mem_fail(err, "metrics", 0);
+    json_decref(line);
+    json_decref(extra);
+    progress_step(&t->progress, m, machine_seconds());
+    if (b->unscored)
+        trainer_say(t, "%zu of %zu answers could not be scored and were left out", b->unscored, b->answers);
+    return status;
+}
+
+/* ---- samples ------------------------------------------------------------------------------------------------------- */
+
+static json_t *sample_line(const trainer *t, const step_batch *b, const rollout_group *g, int i, size_t row,
+                           const char *prompt, size_t prompt_length)
+{
+    const rollout_sample *s = &g->samples[i];
+    json_t *parts = json_object();
+    double logp = 0;
+    for (size_t p = 0; p < scoring_parts(t->scoring); p++)
+        json_object_set_new(parts, scoring_part_name(t->scoring, p), json_double(b->score[row].part[p]));
+    for (int k = 0; k < s->n; k++)
+        logp += s->logprob[k];
+    double advantage = b->per_token ? b->token_advantage[b->offset[row]] : b->advantage[row];
+    return json_pack("{s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "step", (json_int_t)t->step, "group",
+                     (json_int_t)g->id, "sample", i, "prompt", json_string_lossy(prompt, prompt_length), "completion",
+                     json_string_lossy(b->text[row], b->item[row].length), "reward", json_double(b->reward[row]),
+                     "rewards", parts, "advantage", json_double(advantage), "tokens", s->n, "finish",
+                     finish_reason_name(s->finish), "logprob", logp);
+}
+
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err)
+{
+    size_t row = 0;
+    grpo_status status = GRPO_OK;
+    for (int g = 0; g < b->n_groups && status == GRPO_OK; g++) {
+        const rollout_group *group = &b->groups[g];
+        char *prompt;
+        size_t length;
+        status = grpo_tokenizer_decode(t->lm.tokenizer, group->prompt, (size_t)group->prompt_length, 0, &prompt,
+                                       &length, err);
+        if (status != GRPO_OK)
+            break;
+        for (int i = 0; i < group->n_samples && status == GRPO_OK; i++, row++) {
+            json_t *line = sample_line(t, b, group, i, row, prompt, length);
+            status = line ? metrics_file_write(&t->samples, line, err) : mem_fail(err, "samples", 0);
+            json_decref(line);
+        }
+        grpo_tokenizer_free_text(prompt);
+    }
+    return status;
+}
+
+/* ---- end ---------------------------------------------------------------------------------------------------------------- */
+
+void trainer_say_end(trainer *t)
+{
+    grpo_error err;
+    char took[32], peak[32];
+    machine_format_seconds(took, machine_seconds() - t->began);
+    machine_format_bytes(peak, machine_peak_rss());
+    if (t->config->log.plot && plot_run_folder(t->config->output_dir, &err) != GRPO_OK)
+        trainer_say(t, "no plot: %s", err.message);
+    trainer_say(t, "done       %llu steps in %s, peak memory %s", (unsigned long long)t->step, took, peak);
+    if (!isnan(t->first_eval_accuracy) && !isnan(t->last_eval_accuracy))
+        trainer_say(t, "accuracy   %.1f%% -> %.1f%% on %zu held-out prompts", 100 * t->first_eval_accuracy,
+                    100 * t->last_eval_accuracy, t->eval_view.count);
+    trainer_say(t, "run folder %s (config.yaml, metrics.jsonl, samples.jsonl, plot.svg, checkpoints/)",
+                t->config->output_dir);
+}

@@ -1,0 +1,450 @@
+/* Building a trainer: model, data, memory, run folder; resuming; checkpoints. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/machine.h"
+#include "model/export_hf.h"
+#include "train/trainer_impl.h"
+
+/* ---- data --------------------------------------------------------------------------------------------------- */
+
+typedef struct length_limit {
+    const prompt_table *prompts;
+    size_t most;
+} length_limit;
+
+static bool short_enough(void *context, size_t index, const data_record *r)
+{
+    const length_limit *limit = context;
+    (void)r;
+    return limit->prompts->prompt[index].n <= limit->most;
+}
+
+static size_t longest_allowed(const trainer *t)
+{
+    const train_config *c = t->config;
+    int room = t->lm.m->max_context - c->rollout.max_new_tokens;
+    int limit = c->data.max_prompt_tokens > 0 ? c->data.max_prompt_tokens : room;
+    return (size_t)(limit < room ? limit : room);
+}
+
+static grpo_status drop_overlong(trainer *t, data_view *view, const prompt_table *prompts, const char *what,
+                                 grpo_error *err)
+{
+    length_limit limit = {prompts, longest_allowed(t)};
+    size_t before = view->count, dropped = data_view_filter(view, short_enough, &limit);
+    if (dropped > 0)
+        trainer_say(t, "%zu of %zu %s prompts are longer than %zu tokens and were left out", dropped, before, what,
+                    limit.most);
+    if (view->count == 0 && before > 0)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "every %s prompt is longer than %zu tokens (data.max_prompt_tokens, and the context of %d less "
+                         "rollout.max_new_tokens=%d)",
+                         what, limit.most, t->lm.m->max_context, t->config->rollout.max_new_tokens);
+    return GRPO_OK;
+}
+
+static grpo_status open_eval_data(trainer *t, const data_options *options, grpo_error *err)
+{
+    const train_config *c = t->config;
+    grpo_status status = data_open(&t->eval_data, c->data.eval_path, options, err);
+    if (status == GRPO_OK)
+        status = prompt_table_init(&t->eval_prompts, &t->lm, t->eval_data, c->data.chat, err);
+    if (status == GRPO_OK)
+        status = data_view_all(&t->eval_view, t->eval_data, err);
+    size_t shared = status == GRPO_OK ? data_overlap(t->eval_data, t->data) : 0;
+    if (shared > 0)
+        trainer_say(t, "careful: %zu prompts of %s stand in the training data too", shared, c->data.eval_path);
+    return status;
+}
+
+static grpo_status open_data(trainer *t, grpo_error *err)
+{
+    const train_config *c = t->config;
+    data_options options = {.prompt_field = c->data.prompt_field,
+                            .answer_field = c->data.answer_field,
+                            .template = c->data.template,
+                            .system_prompt = c->data.system_prompt,
+                            .limit = (size_t)c->data.limit};
+    grpo_status status = data_open(&t->data, c->data.path, &options, err);
+    if (status == GRPO_OK)
+        status = prompt_table_init(&t->prompts, &t->lm, t->data, c->data.chat, err);
+    if (status == GRPO_OK && c->data.eval_path) {
+        status = data_view_all(&t->train_view, t->data, err);
+        options.limit = 0;
+        if (status == GRPO_OK)
+            status = open_eval_data(t, &options, err);
+    } else if (status == GRPO_OK) {
+        status = data_view_split(&t->train_view, &t->eval_view, t->data, (size_t)c->data.held_out, (uint64_t)c->seed, err);
+    }
+    if (status == GRPO_OK && data_duplicates(t->data) > 0)
+        trainer_say(t, "%zu prompts of %s stand there more than once", data_duplicates(t->data), c->data.path);
+    if (status == GRPO_OK)
+        status = drop_overlong(t, &t->train_view, &t->prompts, "training", err);
+    if (status == GRPO_OK)
+        status = drop_overlong(t, &t->eval_view, t->eval_prompts.prompt ? &t->eval_prompts : &t->prompts, "held-out", err);
+    if (status == GRPO_OK)
+        status = data_stream_init(&t->stream, &t->train_view, (uint64_t)c->seed, c->data.shuffle, err);
+    return status;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+
+static int longest_prompt(const data_view *view, const prompt_table *prompts)
+{
+    size_t longest = 1;
+    for (size_t i = 0; i < view->count; i++)
+        if (prompts->prompt[view->index[i]].n > longest)
+            longest = prompts->prompt[view->index[i]].n;
+    return (int)longest;
+}
+
+static grpo_status plan_memory(trainer *t, grpo_error *err)
+{
+    const train_config *c = t->config;
+    const prompt_table *eval_prompts = t->eval_prompts.prompt ? &t->eval_prompts : &t->prompts;
+    int longest = longest_prompt(&t->train_view, &t->prompts), eval = longest_prompt(&t->eval_view, eval_prompts);
+    if (eval > longest)
+        longest = eval;
+    size_t budget = (size_t)c->train.memory_budget;
+    if (budget == 0) /* the weights are in memory already; leave a tenth to the rest of the machine */
+        budget = (machine_memory_available() + t->lm.m->layout.total * sizeof(float)) / 10 * 9;
+    plan_request r = {
+        .prompts = c->rollout.prompts_per_step,
+        .group_size = c->group_size,
+        .longest_prompt = longest,
+        .max_new_tokens = c->rollout.max_new_tokens,
+        .prompt_tokens = (long)longest * c->rollout.prompts_per_step,
+        .slots = c->rollout.slots,
+        .micro_batch_rows = c->train.micro_batch_rows,
+        .reference = c->algo.kl_coef != 0,
+        .policy = (activation_policy)c->train.activations,
+        .budget = budget,
+    };
+    grpo_status status = memory_plan_make(&t->plan, t->lm.m, t->threads, &r, err);
+    if (status == GRPO_OK && !(t->plan_text = memory_plan_text(&t->plan)))
+        status = mem_fail(err, "the memory plan", 0);
+    return status;
+}
+
+static grpo_status copy_reference(trainer *t, grpo_error *err)
+{
+    size_t bytes = t->lm.m->layout.total * sizeof(float);
+    grpo_status status = mem_arena_init(&t->reference_arena, bytes, "the reference weights", err);
+    if (status != GRPO_OK)
+        return status;
+    memcpy(t->reference_arena.base, t->lm.m->params, bytes);
+    return model_weights_view(&t->reference, &t->lm.m->config, (float *)t->reference_arena.base, err);
+}
+
+static grpo_status take_memory(trainer *t, grpo_error *err)
+{
+    const train_config *c = t->config;
+    const memory_plan *p = &t->plan;
+    model *m = t->lm.m;
+    grpo_status status =
+        engine_init(&t->e, m, t->threads, (engine_plan){p->forward_rows, p->slots, p->kv_blocks}, err);
+    if (status == GRPO_OK)
+        status = tape_init(&t->tape, &m->config, p->tape_rows, p->kept_layers, err);
+    if (status == GRPO_OK)
+        status = backward_workspace_init(&t->backward, m, t->threads, p->backward_rows, p->batch_rows, p->max_positions,
+                                         err);
+    if (status == GRPO_OK)
+        status = mem_arena_init(&t->grad_arena, m->layout.total * sizeof(float), "gradients", err);
+    t->grad = (float *)t->grad_arena.base;
+    if (status == GRPO_OK)
+        status = model_weights_view(&t->grad_view, &m->config, t->grad, err);
+    optimizer_options o = {.beta1 = c->train.beta1,
+                           .beta2 = c->train.beta2,
+                           .eps = c->train.adam_eps,
+                           .weight_decay = c->train.weight_decay,
+                           .max_grad_norm = c->train.max_grad_norm};
+    if (status == GRPO_OK)
+        status = optimizer_init(&t->optimizer, m->layout.total, o, err);
+    if (status == GRPO_OK && c->algo.kl_coef != 0)
+        status = copy_reference(t, err); /* before a checkpoint is loaded: the reference is the starting model */
+    return status;
+}
+
+/* ---- run folder --------------------------------------------------------------------------------------------------------- */
+
+static void make_run_id(char id[40])
+{
+    unsigned char bytes[8];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        memset(bytes, 0, sizeof bytes);
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    size_t n = strftime(id, 40, "%Y%m%dT%H%M%SZ-", &utc);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        n += (size_t)snprintf(id + n, 40 - n, "%02x", bytes[i]);
+}
+
+static grpo_status open_log(metrics_file *f, const char *folder, const char *name, long last_step, grpo_error *err)
+{
+    char *path = file_join(folder, name);
+    grpo_status status = path ? metrics_file_open(f, path, last_step, err) : mem_fail(err, "a file name", 0);
+    mem_free(path);
+    return status;
+}
+
+static grpo_status refuse_earlier_run(trainer *t, grpo_error *err)
+{
+    const char *folder = t->config->output_dir;
+    char *metrics = file_join(folder, "metrics.jsonl");
+    if (!metrics)
+        return mem_fail(err, "a file name", 0);
+    int exists = file_exists(metrics);
+    mem_free(metrics);
+    if (!exists || t->options.resume)
+        return GRPO_OK;
+    if (t->options.overwrite)
+        return file_remove_tree(t->checkpoints, err);
+    return grpo_fail(err, GRPO_ERR_CONFIG,
+                     "%s holds a run already: go on with --resume, start anew over it with --overwrite, or set "
+                     "output_dir to another folder",
+                     folder);
+}
+
+static grpo_status resume(trainer *t, grpo_error *err)
+{
+    char *path;
+    int damaged;
+    grpo_error why = {0};
+    grpo_status status = checkpoint_find(&path, &damaged, t->checkpoints, &why);
+    if (status != GRPO_OK) {
+        if (err)
+            *err = why;
+        return status;
+    }
+    if (damaged > 0)
+        trainer_say(t, "%d damaged checkpoint%s passed over: %s", damaged, damaged > 1 ? "s were" : " was", why.message);
+    if (!path) {
+        trainer_say(t, "there is no intact checkpoint in %s: starting from the beginning", t->checkpoints);
+        return GRPO_OK;
+    }
+    checkpoint_state state;
+    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, err);
+    if (status == GRPO_OK) {
+        t->step = state.step;
+        t->data_position = state.data_position;
+        t->kl_coef = state.kl_coef;
+        snprintf(t->run_id, sizeof t->run_id, "%s", state.run_id);
+        const json_t *extra = state.extra;
+        t->tokens_seen = json_number_value(json_object_get(extra, "tokens_seen"));
+        const json_t *accuracy = json_object_get(extra, "first_eval_accuracy");
+        t->first_eval_accuracy = json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
+        if (state.seed != t->config->seed)
+            status = grpo_fail(err, GRPO_ERR_CONFIG, "%s was made with seed=%lld, the config says %lld", path,
+                               (long long)state.seed, (long long)t->config->seed);
+        checkpoint_state_deinit(&state);
+        trainer_say(t, "resuming   from %s: %llu of %llu steps done", path, (unsigned long long)t->step,
+                    (unsigned long long)t->steps);
+    }
+    mem_free(path);
+    return status;
+}
+
+static grpo_status open_run_folder(trainer *t, grpo_error *err)
+{
+    const train_config *c = t->config;
+    char *config_path = file_join(c->output_dir, "config.yaml");
+    t->checkpoints = file_join(c->output_dir, "checkpoints");
+    grpo_status status = config_path && t->checkpoints ? GRPO_OK : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK)
+        status = file_make_folder(c->output_dir, err);
+    if (status == GRPO_OK)
+        status = refuse_earlier_run(t, err);
+    if (status == GRPO_OK && t->options.resume)
+        status = resume(t, err);
+    if (status == GRPO_OK)
+        status = train_config_write(c, config_path, err);
+    long last = t->step > 0 ? (long)t->step : -1;
+    if (status == GRPO_OK)
+        status = open_log(&t->metrics, c->output_dir, "metrics.jsonl", last, err);
+    if (status == GRPO_OK && c->log.samples)
+        status = open_log(&t->samples, c->output_dir, "samples.jsonl", last, err);
+    mem_free(config_path);
+    return status;
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------------------ */
+
+static grpo_status write_json_file(const char *folder, const char *name, json_t *value, grpo_error *err)
+{
+    char *path = file_join(folder, name), *text = value ? json_text(value) : NULL;
+    grpo_status status =
+        path && text ? file_write_all(path, text, strlen(text), err) : mem_fail(err, "a checkpoint's files", 0);
+    mem_free(path);
+    mem_free(text);
+    json_decref(value);
+    return status;
+}
+
+/* config.json, generation_config.json and the tokenizer: a checkpoint's folder is a model. */
+static grpo_status write_model_side(void *context, const char *folder, grpo_error *err)
+{
+    trainer *t = context;
+    model_export e = {.config = &t->lm.m->config,
+                      .config_json = model_files_config_json(t->lm.files),
+                      .generation_json = model_files_generation_json(t->lm.files)};
+    grpo_status status = write_json_file(folder, "config.json", model_export_config_json(&e, "float32"), err);
+    if (status == GRPO_OK)
+        status = write_json_file(folder, "generation_config.json", model_export_generation_json(&e), err);
+    if (status == GRPO_OK)
+        status = grpo_tokenizer_write_folder(t->lm.tokenizer, folder, err);
+    return status;
+}
+
+grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
+{
+    checkpoint_state state = {.step = t->step,
+                              .data_position = t->data_position,
+                              .optimizer_steps = t->optimizer.steps,
+                              .seed = t->config->seed,
+                              .kl_coef = t->kl_coef};
+    memcpy(state.run_id, t->run_id, sizeof state.run_id);
+    state.extra = json_pack("{s:f}", "tokens_seen", t->tokens_seen);
+    if (!isnan(t->first_eval_accuracy))
+        json_object_set_new(state.extra, "first_eval_accuracy", json_real(t->first_eval_accuracy));
+    progress_phase(&t->progress, "writing a checkpoint", 0, 0, machine_seconds());
+    grpo_status status = checkpoint_save(t->checkpoints, &state, t->lm.m, &t->optimizer, t->config->checkpoint.keep_last,
+                                         write_model_side, t, err);
+    json_decref(state.extra);
+    return status;
+}
+
+/* ---- life -------------------------------------------------------------------------------------------------------------------- */
+
+static grpo_status check_supported(const train_config *c, grpo_error *err)
+{
+    if (c->algo.advantage == GRPO_ADV_GAE || c->algo.advantage == GRPO_ADV_REMAX ||
+        c->algo.advantage == GRPO_ADV_TOKEN_BASELINE || c->algo.advantage == GRPO_ADV_TURN_TOKEN_BASELINE)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "this advantage estimator needs a value network, greedy baselines or token statistics that the "
+                         "trainer does not compute; `grpo algo` has its arithmetic. Choose drgrpo, grpo, rloo, opo, gpg, "
+                         "grpo_passk or reinforce_pp");
+    if (c->algo.dynamic_sampling)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "
+                         "spread then have advantage 0)");
+    if (c->train.reduction_shards != 1)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "train.reduction_shards=%d: only 1 is supported",
+                         c->train.reduction_shards);
+    return GRPO_OK;
+}
+
+static void plan_steps(trainer *t)
+{
+    const train_config *c = t->config;
+    if (c->train.steps > 0)
+        t->steps = (uint64_t)c->train.steps;
+    else
+        t->steps = (uint64_t)ceil(c->train.epochs * (double)t->train_view.count / c->rollout.prompts_per_step);
+    if (t->steps == 0)
+        t->steps = 1;
+    t->optimizer_steps_planned = t->steps * (uint64_t)c->train.updates_per_rollout * (uint64_t)c->train.mini_batches;
+}
+
+static grpo_status setup(trainer *t, grpo_error *err)
+{
+    const train_config *c = t->config;
+    train_reward single;
+    size_t n_rewards;
+    const train_reward *rewards = train_config_rewards(c, &single, &n_rewards);
+    grpo_status status = check_supported(c, err);
+    if (status == GRPO_OK)
+        status = pool_create(&t->threads, c->threads, err);
+    if (status == GRPO_OK)
+        status = scoring_create(&t->scoring, rewards, n_rewards, err); /* helpers start before memory is taken */
+    if (status == GRPO_OK)
+        status = language_model_open(&t->lm, c->model, 0, t->threads, err);
+    if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
+        status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
+    if (status != GRPO_OK)
+        return status;
+    stop_strings_init(&t->stop, &t->lm, (const char *const *)c->rollout.stop.items, c->rollout.stop.count);
+    status = open_data(t, err);
+    if (status == GRPO_OK)
+        status = plan_memory(t, err);
+    if (status != GRPO_OK)
+        return status;
+    plan_steps(t);
+    return GRPO_OK;
+}
+
+grpo_status trainer_create(trainer **out, const train_config *config, const trainer_options *options, grpo_error *err)
+{
+    *out = NULL;
+    trainer *t = mem_calloc(1, sizeof *t);
+    if (!t)
+        return mem_fail(err, "the trainer", sizeof *t);
+    t->config = config;
+    t->options = *options;
+    t->kl_coef = config->algo.kl_coef;
+    t->first_eval_accuracy = t->last_eval_accuracy = NAN;
+    t->metrics.fd = t->samples.fd = -1;
+    make_run_id(t->run_id);
+    progress_init(&t->progress, options->sink, options->context, options->terminal, 1, 0);
+    grpo_status status = setup(t, err);
+    if (status != GRPO_OK) {
+        trainer_destroy(t);
+        return status;
+    }
+    *out = t;
+    return GRPO_OK;
+}
+
+grpo_status trainer_start(trainer *t, grpo_error *err)
+{
+    grpo_status status = take_memory(t, err);
+    if (status == GRPO_OK)
+        status = open_run_folder(t, err);
+    if (status == GRPO_OK) {
+        progress_init(&t->progress, t->options.sink, t->options.context, t->options.terminal, (long)t->step + 1,
+                      (long)t->steps);
+        trainer_say_start(t);
+    }
+    return status;
+}
+
+const char *trainer_plan_text(const trainer *t)
+{
+    return t->plan_text;
+}
+
+void trainer_destroy(trainer *t)
+{
+    if (!t)
+        return;
+    metrics_file_close(&t->metrics);
+    metrics_file_close(&t->samples);
+    optimizer_deinit(&t->optimizer);
+    model_weights_deinit(&t->grad_view);
+    model_weights_deinit(&t->reference);
+    mem_arena_deinit(&t->grad_arena);
+    mem_arena_deinit(&t->reference_arena);
+    backward_workspace_deinit(&t->backward);
+    tape_deinit(&t->tape);
+    engine_deinit(&t->e);
+    data_stream_deinit(&t->stream);
+    data_view_deinit(&t->train_view);
+    data_view_deinit(&t->eval_view);
+    prompt_table_deinit(&t->prompts);
+    prompt_table_deinit(&t->eval_prompts);
+    data_close(t->data);
+    data_close(t->eval_data);
+    language_model_close(&t->lm);
+    scoring_destroy(t->scoring);
+    pool_destroy(t->threads);
+    mem_free(t->checkpoints);
+    mem_free(t->plan_text);
+    mem_free(t);
+}

@@ -1,0 +1,231 @@
+/* From rewards to new weights: reference pass, advantages, losses, gradients, optimiser steps. */
+#include <math.h>
+#include <string.h>
+
+#include "base/machine.h"
+#include "train/trainer_impl.h"
+
+static float inverse_temperature(const trainer *t)
+{
+    sampling s = {.temperature = t->config->rollout.temperature};
+    return sampling_inverse_temperature(&s);
+}
+
+/* ---- advantages ---------------------------------------------------------------------------------------------- */
+
+static grpo_status reference_logprobs(trainer *t, step_batch *b, grpo_error *err)
+{
+    policy_run_options o = {.inv_temperature = inverse_temperature(t), .private_kv = 1};
+    grpo_status status = policy_run(&t->e, &t->reference, b->groups, b->n_groups, &o,
+                                    (policy_tokens){b->logp32, NULL}, err);
+    for (size_t i = 0; status == GRPO_OK && i < b->tokens; i++)
+        b->ref_logp[i] = b->logp32[i];
+    return status;
+}
+
+grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
+{
+    const grpo_algo *algo = &t->config->algo;
+    grpo_status status = GRPO_OK;
+    if (t->reference.layer)
+        status = reference_logprobs(t, b, err);
+    if (status != GRPO_OK)
+        return status;
+    void *scratch = mem_calloc(1, grpo_advantage_scratch(b->answers, b->tokens));
+    double *used = mem_calloc(b->answers, sizeof *used);
+    if (!scratch || !used) {
+        mem_free(scratch);
+        mem_free(used);
+        return mem_fail(err, "advantages", b->tokens * sizeof(double));
+    }
+    grpo_advantage_batch batch = {
+        .rows = b->answers,
+        .reward = b->reward,
+        .group_size = (size_t)t->config->group_size,
+        .tokens = {b->answers, b->offset, b->mask},
+        .old_logp = b->old_logp,
+        .ref_logp = t->reference.layer ? b->ref_logp : NULL,
+    };
+    grpo_advantages out = {.row = b->advantage, .token = b->token_advantage, .reward = used, .scratch = scratch};
+    status = compute_advantages(algo, &batch, &out, err);
+    b->per_token = out.per_token;
+    if (status == GRPO_OK) {
+        m->frac_groups_flat = out.flat_groups;
+        m->frac_unscored = (double)out.missing / (double)b->answers;
+    }
+    mem_free(scratch);
+    mem_free(used);
+    return status;
+}
+
+/* ---- one optimiser step on groups [first, first + n) ------------------------------------------------------------ */
+
+/* The part of the batch that one mini-batch is. */
+typedef struct mini_batch {
+    rollout_group *groups;
+    int n_groups;
+    size_t first_row, rows, first_token, tokens;
+    size_t *offset; /* [rows + 1] */
+} mini_batch;
+
+static grpo_status mini_batch_init(mini_batch *mb, step_batch *b, int first, int n, grpo_error *err)
+{
+    memset(mb, 0, sizeof *mb);
+    mb->groups = b->groups + first;
+    mb->n_groups = n;
+    for (int g = 0; g < first; g++)
+        mb->first_row += (size_t)b->groups[g].n_samples;
+    for (int g = first; g < first + n; g++)
+        mb->rows += (size_t)b->groups[g].n_samples;
+    mb->first_token = b->offset[mb->first_row];
+    mb->tokens = b->offset[mb->first_row + mb->rows] - mb->first_token;
+    mb->offset = mem_calloc(mb->rows + 1, sizeof *mb->offset);
+    if (!mb->offset)
+        return mem_fail(err, "a mini-batch", mb->rows * sizeof *mb->offset);
+    for (size_t i = 0; i <= mb->rows; i++)
+        mb->offset[i] = b->offset[mb->first_row + i] - mb->first_token;
+    return GRPO_OK;
+}
+
+/* Log-probs of the present weights: those of the rollout while the weights are its own, else a pass. */
+static grpo_status present_logprobs(trainer *t, step_batch *b, const mini_batch *mb, int weights_changed,
+                                    grpo_error *err)
+{
+    size_t first = mb->first_token;
+    if (!weights_changed) {
+        memcpy(b->logp + first, b->old_logp + first, mb->tokens * sizeof *b->logp);
+        return GRPO_OK;
+    }
+    int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
+    policy_run_options o = {.inv_temperature = inverse_temperature(t),
+                            .want_entropy = 1,
+                            .tape = recompute ? NULL : &t->tape,
+                            .private_kv = recompute};
+    tape_reset(&t->tape);
+    grpo_status status = policy_run(&t->e, &t->lm.m->weights, mb->groups, mb->n_groups, &o,
+                                    (policy_tokens){b->logp32 + first, b->stats + first}, err);
+    for (size_t i = first; status == GRPO_OK && i < first + mb->tokens; i++) {
+        b->logp[i] = b->logp32[i];
+        b->entropy[i] = b->stats[i].entropy;
+    }
+    return status;
+}
+
+static void note_loss(train_metrics *m, const grpo_loss *loss, int first_update)
+{
+    const grpo_loss_metrics *x = &loss->metrics;
+    if (first_update) {
+        m->ratio_min = x->ratio_min;
+        m->ratio_max = x->ratio_max;
+        m->entropy = x->entropy;
+        m->kl = x->kl;
+    }
+    m->ratio_min = fmin(m->ratio_min, x->ratio_min);
+    m->ratio_max = fmax(m->ratio_max, x->ratio_max);
+    m->ratio_mean = x->ratio_mean;
+    m->loss = loss->loss;
+    m->policy_loss = loss->policy_loss;
+    m->approx_kl = x->approx_kl;
+    m->clip_frac_low = x->clip_low;
+    m->clip_frac_high = x->clip_high;
+    m->clip_frac = x->clip_low + x->clip_high;
+}
+
+static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int first_update,
+                                   grpo_error *err)
+{
+    grpo_algo algo = t->config->algo;
+    algo.kl_coef = t->kl_coef;
+    size_t first = mb->first_token;
+    void *scratch = mem_calloc(1, grpo_loss_scratch(mb->rows, mb->tokens));
+    if (!scratch)
+        return mem_fail(err, "the loss", mb->tokens * sizeof(double));
+    grpo_loss_batch batch = {
+        .rows = {mb->rows, mb->offset, b->mask + first},
+        .logp = b->logp + first,
+        .old_logp = b->old_logp + first,
+        .ref_logp = t->reference.layer ? b->ref_logp + first : NULL,
+        .entropy = b->entropy + first,
+        .advantage = b->per_token ? b->token_advantage + first : b->advantage + mb->first_row,
+        .advantage_per_token = b->per_token,
+    };
+    grpo_loss loss = {.grad_logp = b->grad_logp + first, .grad_entropy = b->grad_entropy + first, .scratch = scratch};
+    grpo_status status = compute_grpo_loss(&algo, &batch, &loss, err);
+    mem_free(scratch);
+    if (status == GRPO_OK && !isfinite(loss.loss))
+        status = grpo_fail(err, GRPO_ERR_NUMERIC,
+                           "the loss of step %llu is %g; the weights were left as they were. Look at the last lines of "
+                           "samples.jsonl and lower train.learning_rate",
+                           (unsigned long long)t->step + 1, loss.loss);
+    if (status == GRPO_OK)
+        note_loss(m, &loss, first_update);
+    return status;
+}
+
+static int any_gradient(const step_batch *b, const mini_batch *mb)
+{
+    for (size_t i = mb->first_token; i < mb->first_token + mb->tokens; i++)
+        if (b->grad_logp[i] != 0 || b->grad_entropy[i] != 0)
+            return 1;
+    return 0;
+}
+
+static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_batch *mb, grpo_error *err)
+{
+    policy_gradient g = {.grad_logp = b->grad_logp + mb->first_token,
+                         .grad_entropy = t->config->algo.entropy_coef != 0 ? b->grad_entropy + mb->first_token : NULL,
+                         .stats = b->stats + mb->first_token,
+                         .inv_temperature = inverse_temperature(t),
+                         .micro_batch_rows = t->plan.micro_batch_rows,
+                         .recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE};
+    policy_backward_counts counts;
+    grpo_status status = policy_backward(&t->e, &t->lm.m->weights, &t->grad_view, &t->backward, &t->tape, mb->groups,
+                                         mb->n_groups, &g, &counts, err);
+    if (status == GRPO_OK)
+        model_backward_finish(t->lm.m, &t->grad_view, t->threads, &t->backward);
+    return status;
+}
+
+static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                                   grpo_error *err)
+{
+    const train_config *c = t->config;
+    grpo_status status = present_logprobs(t, b, mb, update > 0, err);
+    if (status == GRPO_OK)
+        status = mini_batch_loss(t, b, mb, m, update == 0, err);
+    if (status != GRPO_OK)
+        return status;
+    m->learning_rate = grpo_learning_rate(c->train.lr_schedule, c->train.learning_rate, t->optimizer.steps,
+                                          (size_t)c->train.warmup_steps, t->optimizer_steps_planned,
+                                          c->train.min_lr_ratio);
+    /* With no gradient at all (every group flat) AdamW would still move the weights by its momentum and by
+     * weight decay: that is what PyTorch does too, and what keeps the step count of the schedule right. */
+    if (any_gradient(b, mb))
+        status = mini_batch_gradient(t, b, mb, err);
+    double norm = 0;
+    if (status == GRPO_OK)
+        status = optimizer_step(&t->optimizer, t->threads, t->lm.m->params, t->grad, m->learning_rate, &norm, err);
+    m->grad_norm = update == 0 ? norm : fmax(m->grad_norm, norm);
+    return status;
+}
+
+grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
+{
+    const train_config *c = t->config;
+    int parts = c->train.mini_batches, update = 0;
+    grpo_status status = GRPO_OK;
+    for (int pass = 0; pass < c->train.updates_per_rollout; pass++)
+        for (int part = 0; part < parts && status == GRPO_OK; part++, update++) {
+            int first = b->n_groups * part / parts, end = b->n_groups * (part + 1) / parts;
+            mini_batch mb;
+            if (first == end)
+                continue;
+            progress_phase(&t->progress, "training", update, (long)parts * c->train.updates_per_rollout,
+                           machine_seconds());
+            status = mini_batch_init(&mb, b, first, end - first, err);
+            if (status == GRPO_OK)
+                status = mini_batch_step(t, b, &mb, m, update, err);
+            mem_free(mb.offset);
+        }
+    return status;
+}
