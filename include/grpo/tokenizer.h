@@ -134,6 +134,11 @@ const int32_t *grpo_tokenizer_eos_ids(const grpo_tokenizer *t, size_t *count);
  * NULL when there is none. */
 const char *grpo_tokenizer_chat_template(const grpo_tokenizer *t, const char *name);
 
+/* Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json into an existing folder, for
+ * transformers, vLLM and others to load. Files that the tokenizer was loaded from are copied. */
+grpo_status grpo_tokenizer_write_folder(const grpo_tokenizer *t, const char *folder,
+                                        grpo_error *err);
+
 #ifdef __cplusplus
 }
 #endif

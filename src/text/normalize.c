@@ -100,20 +100,17 @@ static void strip(const normalize_step *step, normalize_text *text)
         start += size;
     while (step->right && start < end && unicode_is_space(utf8_decode(utf8_previous(end), &size)))
         end -= size;
-    if (start > text->data)
-        text->at_start = 0;
+    size_t gone = (size_t)(start - text->data);
+    text->head = text->head > gone ? text->head - gone : 0;
     text->data = start;
     text->length = (size_t)(end - start);
 }
 
-static void strip_accents(strbuf *out, normalize_text *text)
+static void strip_accents(strbuf *out, const char *text, size_t length)
 {
-    for (size_t i = 0, size; i < text->length; i += size) {
-        if (!unicode_is_accent(utf8_decode(text->data + i, &size)))
-            strbuf_append(out, text->data + i, size);
-        else if (i == 0)
-            text->at_start = 0;
-    }
+    for (size_t i = 0, size; i < length; i += size)
+        if (!unicode_is_accent(utf8_decode(text + i, &size)))
+            strbuf_append(out, text + i, size);
 }
 
 static int nmt_removed(unsigned c)
@@ -129,19 +126,27 @@ static int nmt_space(unsigned c)
            c == 0xFEFF || c == 0xFFFD;
 }
 
-static void nmt(strbuf *out, normalize_text *text)
+static void nmt(strbuf *out, const char *text, size_t length)
 {
-    for (size_t i = 0, size; i < text->length; i += size) {
-        unsigned c = utf8_decode(text->data + i, &size);
+    for (size_t i = 0, size; i < length; i += size) {
+        unsigned c = utf8_decode(text + i, &size);
         if (!nmt_removed(c))
             strbuf_put_utf8(out, nmt_space(c) ? ' ' : c);
-        else if (i == 0)
-            text->at_start = 0;
     }
 }
 
-/* The replacement takes the place of the last character that it replaces: a match of several
- * characters at the start leaves a text that no longer counts as starting there. */
+/* Appends [start, end) of a text whose first `from` bytes are its head; returns the head of the output
+ * so far, which was `head` before. */
+static size_t append_kept(strbuf *out, const char *text, size_t start, size_t end, size_t from,
+                          size_t head)
+{
+    if (from > start && end > start)
+        head = out->length + (from < end ? from : end) - start;
+    strbuf_append(out, text + start, end - start);
+    return head;
+}
+
+/* A replacement counts as coming from where the last character that it replaces came from. */
 static grpo_status replace(const normalize_step *step, normalize_scratch *s, strbuf *out,
                            normalize_text *text, grpo_error *err)
 {
@@ -150,51 +155,62 @@ static grpo_status replace(const normalize_step *step, normalize_scratch *s, str
         pattern_begin(&walk, step->pattern, &s->pattern, text->data, text->length, err);
     if (status != GRPO_OK)
         return status;
-    size_t done = 0, start, end;
+    size_t done = 0, head = 0, start, end;
     int found;
     while ((found = pattern_next(&walk, &start, &end, err)) > 0) {
-        if (start == 0 && end > 0 &&
-            (step->content_length == 0 || end > utf8_size((unsigned char)text->data[0])))
-            text->at_start = 0;
-        strbuf_append(out, text->data + done, start - done);
+        head = append_kept(out, text->data, done, start, text->head, head);
         strbuf_append(out, step->content, step->content_length);
+        if (end <= text->head)
+            head = out->length;
         done = end;
     }
-    strbuf_append(out, text->data + done, text->length - done);
+    text->head = append_kept(out, text->data, done, text->length, text->head, head);
     return found < 0 ? err ? err->status : GRPO_ERR_UNSUPPORTED : GRPO_OK;
+}
+
+/* The steps that treat every stretch of a text alike. */
+static grpo_status map_text(const normalize_step *step, strbuf *out, const char *text, size_t length,
+                            grpo_error *err)
+{
+    switch (step->kind) {
+    case NORMALIZE_LOWERCASE:
+        lowercase(out, text, length);
+        return GRPO_OK;
+    case NORMALIZE_STRIP_ACCENTS:
+        strip_accents(out, text, length);
+        return GRPO_OK;
+    case NORMALIZE_NMT:
+        nmt(out, text, length);
+        return GRPO_OK;
+    case NORMALIZE_BYTE_LEVEL:
+        byte_level_encode(out, text, length);
+        return GRPO_OK;
+    default:
+        return unicode_form(out, step->kind, text, length, err);
+    }
 }
 
 static grpo_status apply_step(const normalize_step *step, normalize_scratch *s, strbuf *out,
                               normalize_text *text, grpo_error *err)
 {
-    switch (step->kind) {
-    case NORMALIZE_NFC:
-    case NORMALIZE_NFD:
-    case NORMALIZE_NFKC:
-    case NORMALIZE_NFKD:
-        return unicode_form(out, step->kind, text->data, text->length, err);
-    case NORMALIZE_LOWERCASE:
-        lowercase(out, text->data, text->length);
-        return GRPO_OK;
-    case NORMALIZE_STRIP_ACCENTS:
-        strip_accents(out, text);
-        return GRPO_OK;
-    case NORMALIZE_REPLACE:
+    if (step->kind == NORMALIZE_REPLACE)
         return replace(step, s, out, text, err);
-    case NORMALIZE_PREPEND:
+    if (step->kind == NORMALIZE_PREPEND) {
         strbuf_append(out, step->content, step->content_length);
         strbuf_append(out, text->data, text->length);
+        text->head += text->head ? step->content_length : 0;
         return GRPO_OK;
-    case NORMALIZE_NMT:
-        nmt(out, text);
-        return GRPO_OK;
-    case NORMALIZE_BYTE_LEVEL:
-        byte_level_encode(out, text->data, text->length);
-        return GRPO_OK;
-    case NORMALIZE_STRIP:
-        break;
     }
-    return grpo_fail(err, GRPO_ERR_INTERNAL, "normalisation step %d", (int)step->kind);
+    grpo_status status = map_text(step, out, text->data, text->head, err);
+    text->head = out->length;
+    strbuf_clear(out);
+    if (status == GRPO_OK)
+        status = map_text(step, out, text->data, text->length, err);
+    if (text->head > out->length)
+        text->head = out->length;
+    while (text->head && text->head < out->length && (out->data[text->head] & 0xC0) == 0x80)
+        text->head--; /* characters changed places */
+    return status;
 }
 
 grpo_status normalize_apply(const normalize_step *steps, size_t count, normalize_scratch *s,

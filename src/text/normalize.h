@@ -36,12 +36,11 @@ typedef struct normalize_scratch {
 
 void normalize_scratch_deinit(normalize_scratch *s);
 
-/* A text under way. `at_start`: its first character comes from the very start of the input (what the
- * Metaspace pre-tokenizer's prepend_scheme "first" asks). */
+/* A text under way. `head`: how many of its first bytes come from the input's very first character
+ * (the Metaspace pre-tokenizer's prepend_scheme "first" asks, for every piece that begins there). */
 typedef struct normalize_text {
     const char *data;
-    size_t length;
-    int at_start;
+    size_t length, head;
 } normalize_text;
 
 /* Applies the steps to *text; the result lies in the scratch, or is the input when nothing changed

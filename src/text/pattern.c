@@ -10,9 +10,9 @@
 #include "text/unicode.h"
 
 struct pattern {
-    char *literal;
+    char *source;
     size_t length;
-    pcre2_code *code; /* NULL: the literal */
+    pcre2_code *code; /* NULL: the source is a literal */
 };
 
 #define MATCH_LIMIT 50000000u /* steps for one match; what needs more is a runaway expression */
@@ -22,13 +22,20 @@ struct pattern {
 grpo_status pattern_create_literal(pattern **out, const char *text, size_t length, grpo_error *err)
 {
     pattern *p = mem_calloc(1, sizeof *p);
-    if (!p || !(p->literal = mem_strndup(text, length))) {
+    if (!p || !(p->source = mem_strndup(text, length))) {
         mem_free(p);
         return mem_fail(err, "a pattern", length);
     }
     p->length = length;
     *out = p;
     return GRPO_OK;
+}
+
+const char *pattern_source(const pattern *p, size_t *length, int *regex)
+{
+    *length = p->length;
+    *regex = p->code != NULL;
+    return p->source;
 }
 
 static grpo_status compile(pattern *p, const char *translated, size_t length, const char *where,
@@ -60,8 +67,8 @@ grpo_status pattern_create_regex(pattern **out, const char *source, size_t lengt
 {
     unicode_init();
     strbuf translated = STRBUF_INIT;
-    pattern *p = mem_calloc(1, sizeof *p);
-    grpo_status status = p ? GRPO_OK : mem_fail(err, "a pattern", sizeof *p);
+    pattern *p = NULL;
+    grpo_status status = pattern_create_literal(&p, source, length, err);
     if (status == GRPO_OK)
         status = ruby_regex_translate(&translated, source, length, where, err);
     if (status == GRPO_OK)
@@ -79,7 +86,7 @@ void pattern_destroy(pattern *p)
     if (!p)
         return;
     pcre2_code_free(p->code);
-    mem_free(p->literal);
+    mem_free(p->source);
     mem_free(p);
 }
 
@@ -188,8 +195,8 @@ static int next_literal(pattern_walk *w, size_t *start, size_t *end)
     if (p->length == 0 || p->length > w->length - w->at)
         return 0;
     const char *found = p->length == 1
-                            ? memchr(w->subject + w->at, p->literal[0], w->length - w->at)
-                            : memmem(w->subject + w->at, w->length - w->at, p->literal, p->length);
+                            ? memchr(w->subject + w->at, p->source[0], w->length - w->at)
+                            : memmem(w->subject + w->at, w->length - w->at, p->source, p->length);
     if (!found)
         return 0;
     *start = (size_t)(found - w->subject);

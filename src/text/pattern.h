@@ -17,6 +17,9 @@ grpo_status pattern_create_regex(pattern **out, const char *source, size_t lengt
                                  const char *where, grpo_error *err);
 void pattern_destroy(pattern *p);
 
+/* What it was made from; *regex tells of which kind. */
+const char *pattern_source(const pattern *p, size_t *length, int *regex);
+
 /* What matching needs besides the pattern; one per thread. Zero-initialise. */
 typedef struct pattern_scratch {
     void *match_data, *context, *stack; /* of PCRE2 */

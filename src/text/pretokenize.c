@@ -30,7 +30,7 @@ void pretokenize_scratch_deinit(pretokenize_scratch *s)
     }
 }
 
-static grpo_status apply(const run *r, size_t step, const char *text, size_t length, int at_start);
+static grpo_status apply(const run *r, size_t step, const char *text, size_t length, size_t head);
 
 /* ---- delimiters ---------------------------------------------------------------------------- */
 
@@ -41,16 +41,22 @@ typedef struct splitter {
     size_t step; /* that the pieces go to */
     split_behavior behavior;
     const char *text;
-    int at_start;
+    size_t head;
     size_t start, end; /* of the piece held */
     int held, held_is_match, last_was_match;
 } splitter;
+
+/* How much of the head (see normalize_text) a piece has. */
+static size_t head_of(size_t head, size_t start, size_t end)
+{
+    return head <= start ? 0 : head < end ? head - start : end - start;
+}
 
 static grpo_status emit(const splitter *s, size_t start, size_t end)
 {
     if (start == end)
         return GRPO_OK;
-    return apply(s->run, s->step, s->text + start, end - start, s->at_start && start == 0);
+    return apply(s->run, s->step, s->text + start, end - start, head_of(s->head, start, end));
 }
 
 static grpo_status split_feed(splitter *s, size_t start, size_t end, int match)
@@ -81,17 +87,17 @@ static grpo_status split_finish(splitter *s)
     return s->held ? emit(s, s->start, s->end) : GRPO_OK;
 }
 
-static splitter splitter_for(const run *r, size_t step, const char *text, int at_start)
+static splitter splitter_for(const run *r, size_t step, const char *text, size_t head)
 {
     return (splitter){.run = r, .step = step + 1, .behavior = r->steps[step].behavior, .text = text,
-                      .at_start = at_start};
+                      .head = head};
 }
 
 static grpo_status split_pattern(const run *r, size_t step, const char *text, size_t length,
-                                 int at_start)
+                                 size_t head)
 {
     const pretokenize_step *this = &r->steps[step];
-    splitter s = splitter_for(r, step, text, at_start);
+    splitter s = splitter_for(r, step, text, head);
     pattern_walk walk;
     grpo_status status = pattern_begin(&walk, this->pattern, &r->scratch->steps[step].pattern, text,
                                        length, r->err);
@@ -124,9 +130,9 @@ static int is_delimiter(const pretokenize_step *step, unsigned c)
 }
 
 static grpo_status split_characters(const run *r, size_t step, const char *text, size_t length,
-                                    int at_start)
+                                    size_t head)
 {
-    splitter s = splitter_for(r, step, text, at_start);
+    splitter s = splitter_for(r, step, text, head);
     grpo_status status = GRPO_OK;
     size_t done = 0;
     for (size_t i = 0, size; i < length && status == GRPO_OK; i += size) {
@@ -175,13 +181,13 @@ static size_t piece_end(const pretokenize_step *step, const char *text, size_t l
 }
 
 static grpo_status cut_pieces(const run *r, size_t step, const char *text, size_t length,
-                              int at_start)
+                              size_t head)
 {
     int kept;
     for (size_t at = 0, end; at < length; at = end) {
         end = piece_end(&r->steps[step], text, length, at, &kept);
         grpo_status status =
-            kept ? apply(r, step + 1, text + at, end - at, at_start && at == 0) : GRPO_OK;
+            kept ? apply(r, step + 1, text + at, end - at, head_of(head, at, end)) : GRPO_OK;
         if (status != GRPO_OK)
             return status;
     }
@@ -207,57 +213,69 @@ static int starts_with(const char *text, size_t length, const char *prefix)
     return length >= n && memcmp(text, prefix, n) == 0;
 }
 
-static grpo_status change_text(const run *r, size_t step, const char *text, size_t length,
-                               int at_start)
+/* Changes a text, and says how long its first `head` bytes became. */
+static size_t change(const pretokenize_step *step, strbuf *out, const char *text, size_t length,
+                     size_t head)
 {
-    const pretokenize_step *this = &r->steps[step];
-    strbuf *out = &r->scratch->steps[step].text;
-    strbuf_clear(out);
-    if (this->kind == PRETOKENIZE_BYTES) {
-        byte_level_encode(out, text, length);
-    } else if (this->kind == PRETOKENIZE_PREFIX) {
-        if (starts_with(text, length, this->content))
-            return apply(r, step + 1, text, length, at_start);
-        strbuf_puts(out, this->content);
-        strbuf_append(out, text, length);
-    } else {
-        int wanted = this->scheme == METASPACE_ALWAYS || (this->scheme == METASPACE_FIRST && at_start);
-        if (wanted && text[0] != ' ' && !starts_with(text, length, this->content))
-            strbuf_puts(out, this->content);
-        append_with_spaces_as(out, text, length, this->content);
+    size_t changed_head;
+    if (step->kind == PRETOKENIZE_BYTES) {
+        byte_level_encode(out, text, head);
+        changed_head = out->length;
+        byte_level_encode(out, text + head, length - head);
+        return changed_head;
     }
-    if (out->failed)
-        return mem_fail(r->err, "a text", length);
-    return apply(r, step + 1, strbuf_text(out), out->length, at_start);
+    int spaces = step->kind == PRETOKENIZE_METASPACE;
+    int there = starts_with(text, length, step->content) || (spaces && text[0] == ' ');
+    int wanted = !spaces || step->scheme == METASPACE_ALWAYS || (step->scheme == METASPACE_FIRST && head);
+    if (wanted && !there)
+        strbuf_puts(out, step->content);
+    if (!spaces) {
+        strbuf_append(out, text, length);
+        return head ? out->length - length + head : 0;
+    }
+    append_with_spaces_as(out, text, head, step->content);
+    changed_head = head ? out->length : 0;
+    append_with_spaces_as(out, text + head, length - head, step->content);
+    return changed_head;
 }
 
-static grpo_status apply(const run *r, size_t step, const char *text, size_t length, int at_start)
+static grpo_status change_text(const run *r, size_t step, const char *text, size_t length, size_t head)
+{
+    strbuf *out = &r->scratch->steps[step].text;
+    strbuf_clear(out);
+    head = change(&r->steps[step], out, text, length, head);
+    if (out->failed)
+        return mem_fail(r->err, "a text", length);
+    return apply(r, step + 1, strbuf_text(out), out->length, head);
+}
+
+static grpo_status apply(const run *r, size_t step, const char *text, size_t length, size_t head)
 {
     if (step == r->count)
         return r->word(r->context, text, length, r->err);
     switch (r->steps[step].kind) {
     case PRETOKENIZE_SPLIT:
-        return split_pattern(r, step, text, length, at_start);
+        return split_pattern(r, step, text, length, head);
     case PRETOKENIZE_DIGITS:
     case PRETOKENIZE_PUNCTUATION:
     case PRETOKENIZE_SPACE:
-        return split_characters(r, step, text, length, at_start);
+        return split_characters(r, step, text, length, head);
     case PRETOKENIZE_SCAN:
     case PRETOKENIZE_WORDS:
     case PRETOKENIZE_LENGTH:
-        return cut_pieces(r, step, text, length, at_start);
+        return cut_pieces(r, step, text, length, head);
     case PRETOKENIZE_PREFIX:
     case PRETOKENIZE_METASPACE:
     case PRETOKENIZE_BYTES:
-        return change_text(r, step, text, length, at_start);
+        return change_text(r, step, text, length, head);
     }
     return grpo_fail(r->err, GRPO_ERR_INTERNAL, "pre-tokenizer step %d", (int)r->steps[step].kind);
 }
 
 grpo_status pretokenize_apply(const pretokenize_step *steps, size_t count, pretokenize_scratch *s,
-                              const char *text, size_t length, int at_start,
+                              const char *text, size_t length, size_t head,
                               pretokenize_word *word, void *context, grpo_error *err)
 {
     run r = {steps, count, s, word, context, err};
-    return length ? apply(&r, 0, text, length, at_start) : GRPO_OK;
+    return length ? apply(&r, 0, text, length, head) : GRPO_OK;
 }

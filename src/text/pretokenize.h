@@ -58,9 +58,9 @@ void pretokenize_scratch_deinit(pretokenize_scratch *s);
 typedef grpo_status pretokenize_word(void *context, const char *word, size_t length,
                                      grpo_error *err);
 
-/* `at_start`: as in normalize_text. */
+/* `head`: as in normalize_text. */
 grpo_status pretokenize_apply(const pretokenize_step *steps, size_t count, pretokenize_scratch *s,
-                              const char *text, size_t length, int at_start,
+                              const char *text, size_t length, size_t head,
                               pretokenize_word *word, void *context, grpo_error *err);
 
 #endif

@@ -34,13 +34,16 @@ static const char not_spaces[] =
     "\\x{3001}-\\x{d7ff}\\x{e000}-\\x{10ffff}";
 
 /* Oniguruma's \w: letters, marks, decimal and letter numbers, connectors, and what is Alphabetic
- * besides. PCRE2's own differs from version to version. */
-static void append_word(strbuf *out)
+ * besides. PCRE2's own differs from version to version. Outside of brackets Oniguruma asks a table of
+ * Latin-1, in which superscript digits and fractions are word characters too (`bare`). */
+static void append_word(strbuf *out, int bare)
 {
     const unsigned known = UNICODE_LETTER_MASK | UNICODE_MARK_MASK | 1u << UNICODE_ND |
                            1u << UNICODE_NL | 1u << UNICODE_PC;
     strbuf_puts(out, "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}");
-    for (unsigned c = 0, first; c < 0x110000; c++) {
+    if (bare)
+        strbuf_puts(out, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}");
+    for (unsigned c = 0x100, first; c < 0x110000; c++) {
         if (!(unicode_property[c] & UNICODE_WORD) || unicode_category_bit(c) & known)
             continue;
         for (first = c; c + 1 < 0x110000 && unicode_property[c + 1] & UNICODE_WORD &&
@@ -81,15 +84,15 @@ static grpo_status translate_property(reader *r, const char *at, grpo_error *err
         name++;
     }
     size_t length = (size_t)(close - name);
-    int known = is_category(name, length);
+    int category = is_category(name, length), script = 0;
     for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
-        known |= strlen(scripts[i]) == length && memcmp(scripts[i], name, length) == 0;
-    if (!known)
+        script |= strlen(scripts[i]) == length && memcmp(scripts[i], name, length) == 0;
+    if (!category && !script)
         return refuse(r, at, "this property", err);
     if (r->fold && length == 2 && (memcmp(name, "Lu", 2) == 0 || memcmp(name, "Ll", 2) == 0 ||
                                    memcmp(name, "Lt", 2) == 0))
         return refuse(r, at, "a property of letter case under (?i)", err);
-    strbuf_printf(r->out, "\\%c{%.*s}", negative ? 'P' : 'p', (int)length, name);
+    strbuf_printf(r->out, "\\%c{%s%.*s}", negative ? 'P' : 'p', script ? "sc:" : "", (int)length, name);
     r->p = close + 1;
     return GRPO_OK;
 }
@@ -150,7 +153,7 @@ static void put_character(reader *r, unsigned c)
 
 /* A class escape (\s \S \d \D \w \h \p \P) for inside of brackets; r->p stands behind the backslash.
  * *done = 0 when it is none of them. */
-static grpo_status class_escape(reader *r, const char *at, int *done, grpo_error *err)
+static grpo_status class_escape(reader *r, const char *at, int bare, int *done, grpo_error *err)
 {
     *done = 1;
     switch (*r->p) {
@@ -167,7 +170,7 @@ static grpo_status class_escape(reader *r, const char *at, int *done, grpo_error
         strbuf_puts(r->out, "\\P{Nd}");
         break;
     case 'w':
-        append_word(r->out);
+        append_word(r->out, bare);
         break;
     case 'h':
         strbuf_puts(r->out, "0-9a-fA-F");
@@ -197,7 +200,7 @@ static grpo_status class_member(reader *r, unsigned *c, int *single, grpo_error 
     if (++r->p == r->end)
         return refuse(r, at, "a backslash at the end", err);
     int done;
-    grpo_status status = class_escape(r, at, &done, err);
+    grpo_status status = class_escape(r, at, 0, &done, err);
     if (status != GRPO_OK || done) {
         *single = 0;
         return status;
@@ -307,7 +310,7 @@ static grpo_status translate_escape(reader *r, grpo_error *err)
     case 'b':
     case 'B': {
         strbuf word = STRBUF_INIT;
-        append_word(&word);
+        append_word(&word, 1);
         const char *w = strbuf_text(&word);
         strbuf_printf(r->out, *r->p++ == 'b' ? "(?:(?<=[%s])(?![%s])|(?<![%s])(?=[%s]))"
                                              : "(?:(?<=[%s])(?=[%s])|(?<![%s])(?![%s]))", w, w, w, w);
@@ -319,7 +322,7 @@ static grpo_status translate_escape(reader *r, grpo_error *err)
     case 'H':
         strbuf_puts(r->out, "[^");
         if (*r->p++ == 'W')
-            append_word(r->out);
+            append_word(r->out, 1);
         else
             strbuf_puts(r->out, "0-9a-fA-F");
         strbuf_putc(r->out, ']');
@@ -329,7 +332,7 @@ static grpo_status translate_escape(reader *r, grpo_error *err)
     }
     int done;
     strbuf_putc(r->out, '[');
-    grpo_status status = class_escape(r, at, &done, err);
+    grpo_status status = class_escape(r, at, 1, &done, err);
     if (status != GRPO_OK || done) {
         strbuf_putc(r->out, ']');
         return status;

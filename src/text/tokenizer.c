@@ -41,12 +41,18 @@ static grpo_status encode_word(void *context, const char *word, size_t length, g
     return bpe_encode_word(&e->t->model, word, length, &e->words, &e->out, err);
 }
 
-typedef grpo_status piece_fn(encoder *e, const char *text, size_t length, int at_start,
+/* How much of the head (see normalize_text) lies in [start, end). */
+static size_t head_at(size_t head, size_t start, size_t end)
+{
+    return head <= start ? 0 : head < end ? head - start : end - start;
+}
+
+typedef grpo_status piece_fn(encoder *e, const char *text, size_t length, size_t head,
                              grpo_error *err);
 
 /* Cuts the tokens of a set out of a text; what lies between them goes to `piece`. */
 static grpo_status cut_added(encoder *e, const added_set *set, const char *text, size_t length,
-                             int at_start, piece_fn *piece, grpo_error *err)
+                             size_t head, piece_fn *piece, grpo_error *err)
 {
     size_t at = 0, done = 0;
     for (;;) {
@@ -54,34 +60,35 @@ static grpo_status cut_added(encoder *e, const added_set *set, const char *text,
         size_t end = m.token ? m.start : length;
         grpo_status status = GRPO_OK;
         if (done < end)
-            status = piece(e, text + done, end - done, at_start && done == 0, err);
+            status = piece(e, text + done, end - done, head_at(head, done, end), err);
         if (status != GRPO_OK || !m.token)
             return status;
         int32_t id = (int32_t)m.token->id;
-        status = push(e, &id, 1, err);
+        if (m.end > m.start) /* not when the match before it took all of it as white space */
+            status = push(e, &id, 1, err);
         if (status != GRPO_OK)
             return status;
         done = m.end;
     }
 }
 
-static grpo_status encode_normalized(encoder *e, const char *text, size_t length, int at_start,
+static grpo_status encode_normalized(encoder *e, const char *text, size_t length, size_t head,
                                      grpo_error *err)
 {
     return pretokenize_apply(e->t->pretokenizers, e->t->pretokenizer_count, &e->pretokenize, text,
-                             length, at_start, encode_word, e, err);
+                             length, head, encode_word, e, err);
 }
 
-static grpo_status encode_raw(encoder *e, const char *text, size_t length, int at_start,
+static grpo_status encode_raw(encoder *e, const char *text, size_t length, size_t head,
                               grpo_error *err)
 {
-    normalize_text normalized = {text, length, at_start};
+    normalize_text normalized = {text, length, head};
     grpo_status status = normalize_apply(e->t->normalizers, e->t->normalizer_count, &e->normalize,
                                          &normalized, err);
     if (status != GRPO_OK)
         return status;
     return cut_added(e, &e->t->normalized_set, normalized.data, normalized.length,
-                     normalized.at_start, encode_normalized, err);
+                     normalized.head, encode_normalized, err);
 }
 
 static grpo_status encode_all(encoder *e, const char *text, size_t length, unsigned flags,
@@ -94,7 +101,8 @@ static grpo_status encode_all(encoder *e, const char *text, size_t length, unsig
         return mem_fail(err, "token ids", length);
     grpo_status status = push(e, t->before, added ? t->before_count : 0, err);
     if (status == GRPO_OK)
-        status = cut_added(e, &t->raw_set, text, length, 1, encode_raw, err);
+        status = cut_added(e, &t->raw_set, text, length, length ? utf8_size((unsigned char)text[0]) : 0,
+                           encode_raw, err);
     return status == GRPO_OK ? push(e, t->after, added ? t->after_count : 0, err) : status;
 }
 

@@ -261,7 +261,7 @@ static grpo_status normalize_added(grpo_tokenizer *t, grpo_error *err)
         added_token *a = &t->added[i];
         if (!a->normalized)
             continue;
-        normalize_text text = {a->content, a->length, 1};
+        normalize_text text = {a->content, a->length, 0};
         status = normalize_apply(t->normalizers, t->normalizer_count, &scratch, &text, err);
         if (status != GRPO_OK ||
             (text.length == a->length && memcmp(text.data, a->content, a->length) == 0))

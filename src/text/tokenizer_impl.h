@@ -58,11 +58,9 @@ struct grpo_tokenizer {
     int32_t *eos_ids;
     size_t eos_count, eos_capacity;
 
-    int64_t context_length;  /* from a GGUF; -1 unknown */
-    const char *pre_regex;   /* from a GGUF: the split expression, NULL none (static) */
-    int from_gguf;
-    char *folder;            /* of the files it was loaded from, NULL for parts */
-    char *file;              /* the tokenizer.json itself */
+    int64_t context_length; /* from a GGUF; -1 unknown */
+    char *folder;           /* of the files it was loaded from, NULL for parts */
+    char *file;             /* the tokenizer.json itself */
 };
 
 enum { TOKEN_ADDED = 1, TOKEN_SPECIAL = 2 };

@@ -227,66 +227,80 @@ static grpo_status listed_merges(grpo_tokenizer *t, const grpo_tokenizer_parts *
     return status == GRPO_OK ? status : grpo_error_prefix(err, "tokenizer.ggml.merges");
 }
 
-typedef struct scored {
-    float score;
-    uint32_t id;
-} scored;
+/* One way to cut a token into two others. */
+typedef struct cut {
+    float score; /* of the whole */
+    uint32_t id, left, right;
+    uint16_t left_characters, right_characters;
+} cut;
 
-static int higher_score_first(const void *a, const void *b)
+/* The order in which Hugging Face's converter ranks the merges of a SentencePiece vocabulary: the
+ * highest score first, then the longest left and right part, then ids. */
+static int compare_cuts(const void *a, const void *b)
 {
-    const scored *x = a, *y = b;
+    const cut *x = a, *y = b;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
+    if (x->left_characters != y->left_characters)
+        return x->left_characters > y->left_characters ? -1 : 1;
+    if (x->right_characters != y->right_characters)
+        return x->right_characters > y->right_characters ? -1 : 1;
+    if (x->id != y->id)
+        return x->id < y->id ? -1 : 1;
+    return (x->left > y->left) - (x->left < y->left);
 }
 
-/* Calls for every way to cut a token into two: either counts them or adds the merges. */
-static size_t cut_token(grpo_tokenizer *t, uint32_t id, uint32_t rank, int add)
+typedef struct cut_list {
+    cut *items;
+    size_t count, capacity;
+} cut_list;
+
+#define MAX_CUT_BYTES 4096 /* longer tokens are not cut: no vocabulary has them */
+
+static int cut_token(const grpo_tokenizer *t, uint32_t id, float score, cut_list *cuts)
 {
-    size_t length = 0, count = 0;
+    size_t length = 0, characters = 0, before = 0;
     const char *text = vocab_text(&t->strings, id, &length);
-    for (size_t i = 0; i < length; i += utf8_size((unsigned char)text[i])) {
+    if (length > MAX_CUT_BYTES)
+        return 0;
+    for (size_t i = 0; i < length; i += utf8_size((unsigned char)text[i]))
+        characters++;
+    for (size_t i = 0; i < length; i += utf8_size((unsigned char)text[i]), before++) {
         uint32_t left = i ? vocab_find(&t->strings, text, i) : VOCAB_NONE;
         uint32_t right = left != VOCAB_NONE ? vocab_find(&t->strings, text + i, length - i) : VOCAB_NONE;
         if (right == VOCAB_NONE)
             continue;
-        count++;
-        if (add)
-            bpe_add_merge(&t->model, left, right, rank, id);
+        if (mem_reserve((void **)&cuts->items, &cuts->capacity, cuts->count + 1, sizeof(cut)) != 0)
+            return -1;
+        cuts->items[cuts->count++] = (cut){score, id, left, right, (uint16_t)before,
+                                           (uint16_t)(characters - before)};
     }
-    return count;
+    return 0;
 }
 
-/* SentencePiece joins the neighbours whose union has the highest score, the leftmost first: merges
- * ranked by score, equal scores having equal ranks. */
+/* SentencePiece joins the neighbours whose union has the highest score: every cut of a token into two
+ * others is a merge, ranked by score. */
 static grpo_status scored_merges(grpo_tokenizer *t, const grpo_tokenizer_parts *parts,
                                  const bpe_model *wanted, grpo_error *err)
 {
     if (!parts->scores)
         return grpo_fail(err, GRPO_ERR_FORMAT, "tokenizer.ggml.scores is missing");
-    scored *order = mem_calloc(parts->token_count, sizeof *order);
-    if (!order)
-        return mem_fail(err, "scores", parts->token_count * sizeof *order);
-    size_t count = 0, merges = 0;
+    cut_list cuts = {0};
     grpo_status status = GRPO_OK;
     for (size_t id = 0; id < parts->token_count && status == GRPO_OK; id++) {
         if (isnan(parts->scores[id]))
             status = grpo_fail(err, GRPO_ERR_FORMAT, "tokenizer.ggml.scores: the score of token %zu is not a number", id);
-        if (token_type(parts, id) != TYPE_NORMAL)
-            continue;
-        order[count++] = (scored){parts->scores[id], (uint32_t)id};
-        merges += cut_token(t, (uint32_t)id, 0, 0);
+        else if (token_type(parts, id) == TYPE_NORMAL &&
+                 cut_token(t, (uint32_t)id, parts->scores[id], &cuts) != 0)
+            status = no_room(err);
     }
     if (status == GRPO_OK)
-        status = tokenizer_start_model(t, wanted, merges, err);
-    qsort(order, count, sizeof *order, higher_score_first);
-    uint32_t rank = 0;
-    for (size_t i = 0; i < count && status == GRPO_OK; i++) {
-        if (i && order[i].score != order[i - 1].score)
-            rank++;
-        cut_token(t, order[i].id, rank, 1);
-    }
-    mem_free(order);
+        status = tokenizer_start_model(t, wanted, cuts.count, err);
+    if (status == GRPO_OK && cuts.count)
+        qsort(cuts.items, cuts.count, sizeof *cuts.items, compare_cuts);
+    for (size_t i = 0; i < cuts.count && status == GRPO_OK; i++)
+        bpe_add_merge(&t->model, cuts.items[i].left, cuts.items[i].right, (uint32_t)i, cuts.items[i].id);
+    mem_free(cuts.items);
     return status;
 }
 
