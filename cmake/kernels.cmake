@@ -12,3 +12,8 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   target_compile_definitions(grpo_lib PRIVATE GRPO_HAVE_NEON)
 endif()
 target_sources(grpo_lib PRIVATE ${GRPO_KERNELS})
+
+# Speed of attention and the per-row operations: ninja bench_attention && ./bench_attention
+add_executable(bench_attention EXCLUDE_FROM_ALL bench/bench_attention.c)
+target_include_directories(bench_attention PRIVATE src)
+target_link_libraries(bench_attention PRIVATE grpo_lib)

@@ -169,7 +169,8 @@ typedef struct ops_group {
  *   dq_d = fma chain over visible j, rising, of ds_j k_jd;
  *   dk_jd = fma chain, going on from what is there, of ds_j q_d, and dv_jd likewise of p_j dout_d, over the
  *   group's spans in list order, rows in order, heads in order. A query takes part for every key of the
- *   blocks that it sees something of (with ds = p = 0 where it sees nothing), up to its span's last row.
+ *   blocks that it sees something of (with ds = p = 0 for the others), the prompt's last key or its span's
+ *   last row at most.
  * So the bits depend neither on threads nor on how groups are spread over calls. Every span of a group has
  * the same prefix. scratch: scratch_per_thread floats for each thread of the pool, at least
  * ops_attention_grad_scratch (more is never wrong), where max_positions bounds first_pos + rows. */

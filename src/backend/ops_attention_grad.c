@@ -41,7 +41,7 @@ static void add_target(round *r, int t0, int t1, int begin, int end, const attn_
     int from = end, to = begin;
     for (int t = t0; t < t1; t++) {
         from = r->tiles[t].block0 * OPS_KV_BLOCK < from ? r->tiles[t].block0 * OPS_KV_BLOCK : from;
-        to = r->tiles[t].end > to ? r->tiles[t].end : to;
+        to = r->tiles[t].block1 * OPS_KV_BLOCK > to ? r->tiles[t].block1 * OPS_KV_BLOCK : to;
     }
     from = from > begin ? from : begin;
     to = to < end ? to : end;
@@ -104,9 +104,6 @@ static void add_tile(round *r, attn_grad_tile tile)
     tile.block0 = attn_first_visible(kv, span->first_pos + tile.first / per) / OPS_KV_BLOCK;
     tile.block1 = last / OPS_KV_BLOCK + 1;
     tile.stride = (tile.block1 - tile.block0 + 1) * OPS_KV_BLOCK; /* one more: no power of two */
-    tile.end = tile.block1 * OPS_KV_BLOCK;
-    if (tile.end > span->first_pos + span->rows)
-        tile.end = span->first_pos + span->rows;
     const size_t need = tile_floats(tile.count, tile.stride);
     if (r->n == ATTN_TILES || r->used + need > r->capacity)
         run_round(r);

@@ -20,21 +20,28 @@ void ops_rmsnorm(pool *p, float *y, int ldy, const float *x, int ldx, const floa
     pool_run(p, m * groups, (rows_chunk(n) + 3) & ~3, ops_kernels()->norm, &job);
 }
 
+/* Rows are taken in rounds whose sums for dw fit into the calling thread's scratch. */
 void ops_rmsnorm_grad(pool *p, float *dx, int lddx, int accumulate, float *dw, const float *dy,
                       int lddy, const float *x, int ldx, const float *w, float offset, float eps,
                       int groups, int n, int m)
 {
-    assert(groups <= NORM_UNITS / NORM_DW_ROWS);
-    float rstd[NORM_UNITS], c[NORM_UNITS];
-    int rows = NORM_UNITS / groups / NORM_DW_ROWS * NORM_DW_ROWS; /* of a round, which stays in the cache */
-    rows = rows < 512 ? rows : 512;
+    float local[16384];
+    float *sums = !dw ? NULL : p ? pool_scratch(p, 0) : local;
+    const int capacity = (int)((p ? POOL_SCRATCH : sizeof local) / sizeof(float));
+    const int rows = dw ? capacity / n * NORM_ROWS : m;
+    assert(rows > 0 || m == 0);
     for (int r = 0; r < m; r += rows) {
         norm_job job = {.y = dx + (ptrdiff_t)r * lddx, .ldy = lddx, .x = x + (ptrdiff_t)r * ldx,
                         .ldx = ldx, .w = w, .offset = offset, .eps = eps, .groups = groups, .n = n,
                         .m = m - r < rows ? m - r : rows, .dy = dy + (ptrdiff_t)r * lddy, .lddy = lddy,
-                        .dw = dw, .accumulate = accumulate, .rstd = rstd, .c = c};
-        pool_run(p, job.m * groups, rows_chunk(n), ops_kernels()->norm_grad_stats, &job);
-        pool_run(p, (n + NORM_SLAB - 1) / NORM_SLAB, 1, ops_kernels()->norm_grad_columns, &job);
+                        .accumulate = accumulate, .sums = sums};
+        const int items = (job.m + NORM_ROWS - 1) / NORM_ROWS;
+        pool_run(p, items, 1, ops_kernels()->norm_grad, &job);
+        const uint64_t fp = pool_fp_enter();
+        for (int i = 0; dw && i < items; i++)
+            for (int j = 0; j < n; j++)
+                dw[j] += sums[(ptrdiff_t)i * n + j];
+        pool_fp_leave(fp);
     }
 }
 

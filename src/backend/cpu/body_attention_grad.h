@@ -222,7 +222,7 @@ static void kernel_attention_grad_keys(void *context, int begin, int end, int th
             j = j > target->begin ? j : target->begin;
             j = j > tile->block0 * 16 ? j : tile->block0 * 16;
             stop = stop < target->end ? stop : target->end;
-            stop = stop < tile->end ? stop : tile->end;
+            stop = stop < tile->block1 * 16 ? stop : tile->block1 * 16;
             for (; j < stop; j = next) {
                 next = (j | 15) + 1 < stop ? (j | 15) + 1 : stop;
                 const ptrdiff_t at = (ptrdiff_t)(j - target->begin) * job->ldkv;

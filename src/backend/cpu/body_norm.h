@@ -85,49 +85,47 @@ static float norm_dot(const norm_job *job, int unit)
     return v16_sum(sum);
 }
 
-static void kernel_norm_grad_stats(void *context, int begin, int end, int thread)
+/* One vector of a unit, the first n lanes of it; `sums` of its columns may be NULL. */
+SIMD_INLINE void norm_grad_vector(const norm_job *job, const float *x, const float *dy, const float *w,
+                                  float *dx, float *sums, v16 rstd, v16 minus_c, const int n)
+{
+    const v16 xv = v16_load_n(x, n), dyv = v16_load_n(dy, n);
+    const v16 gw = v16_mul(dyv, v16_add(v16_load_n(w, n), v16_set1(job->offset)));
+    v16 d = v16_fma(minus_c, xv, v16_mul(gw, rstd));
+    if (job->accumulate)
+        d = v16_add(v16_load_n(dx, n), d);
+    if (sums)
+        v16_store_n(sums, v16_fma(dyv, v16_mul(xv, rstd), v16_load_n(sums, n)), n);
+    v16_store_n(dx, d, n);
+}
+
+static void norm_grad_unit(const norm_job *job, int unit, float *sums)
+{
+    float rstd;
+    norm_rstd(1, job, unit, &rstd);
+    const float c = norm_dot(job, unit) * rstd * rstd * rstd / (float)job->n;
+    const v16 r = v16_set1(rstd), minus_c = v16_set1(-c);
+    const float *x = job->x + norm_at(job, unit, job->ldx), *dy = job->dy + norm_at(job, unit, job->lddy);
+    float *dx = job->y + norm_at(job, unit, job->ldy);
+    int j = 0;
+    for (; j + 16 <= job->n; j += 16)
+        norm_grad_vector(job, x + j, dy + j, job->w + j, dx + j, sums ? sums + j : NULL, r, minus_c, 16);
+    if (j < job->n)
+        norm_grad_vector(job, x + j, dy + j, job->w + j, dx + j, sums ? sums + j : NULL, r, minus_c,
+                         job->n - j);
+}
+
+static void kernel_norm_grad(void *context, int begin, int end, int thread)
 {
     const norm_job *job = context;
     (void)thread;
-    for (int u = begin; u < end; u++) {
-        norm_rstd(1, job, u, job->rstd + u);
-        const float r = job->rstd[u];
-        job->c[u] = norm_dot(job, u) * r * r * r / (float)job->n;
-    }
-}
-
-/* One vector of columns of all rows, the first n lanes of it. */
-SIMD_INLINE void norm_grad_vector(const norm_job *job, int column, const int n)
-{
-    const v16 w = v16_add(v16_load_n(job->w + column, n), v16_set1(job->offset));
-    const int units = job->m * job->groups, dw_units = NORM_DW_ROWS * job->groups;
-    for (int first = 0; first < units; first += dw_units) {
-        const int last = first + dw_units < units ? first + dw_units : units;
-        v16 sum = v16_zero();
-        for (int u = first; u < last; u++) {
-            float *dx = job->y + norm_at(job, u, job->ldy) + column;
-            const v16 x = v16_load_n(job->x + norm_at(job, u, job->ldx) + column, n);
-            const v16 dy = v16_load_n(job->dy + norm_at(job, u, job->lddy) + column, n);
-            const v16 rstd = v16_set1(job->rstd[u]);
-            v16 d = v16_fma(v16_set1(-job->c[u]), x, v16_mul(v16_mul(dy, w), rstd));
-            if (job->accumulate)
-                d = v16_add(v16_load_n(dx, n), d);
-            sum = v16_fma(dy, v16_mul(x, rstd), sum);
-            v16_store_n(dx, d, n);
-        }
-        if (job->dw)
-            v16_store_n(job->dw + column, v16_add(v16_load_n(job->dw + column, n), sum), n);
-    }
-}
-
-static void kernel_norm_grad_columns(void *context, int begin, int end, int thread)
-{
-    const norm_job *job = context;
-    (void)thread;
-    for (int column = begin * NORM_SLAB; column < end * NORM_SLAB && column < job->n; column += 16) {
-        if (column + 16 <= job->n)
-            norm_grad_vector(job, column, 16);
-        else
-            norm_grad_vector(job, column, job->n - column);
+    for (int item = begin; item < end; item++) {
+        const int first = item * NORM_ROWS;
+        const int last = first + NORM_ROWS < job->m ? first + NORM_ROWS : job->m;
+        float *sums = job->sums ? job->sums + (ptrdiff_t)item * job->n : NULL;
+        if (sums)
+            memset(sums, 0, sizeof *sums * (size_t)job->n);
+        for (int u = first * job->groups; u < last * job->groups; u++)
+            norm_grad_unit(job, u, sums);
     }
 }

@@ -52,7 +52,6 @@ typedef struct attn_job {
 typedef struct attn_grad_tile {
     int group, span, kv_head, first, count;
     int block0, block1, stride;
-    int end; /* keys from here on have no gradient row: the span's last position + 1, or the end of block1 */
     float *p, *ds;
 } attn_grad_tile;
 

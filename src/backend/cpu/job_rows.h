@@ -4,15 +4,10 @@
 
 #include "backend/ops.h"
 
-enum {
-    NORM_DW_ROWS = 64,  /* rows whose contributions to dw are summed before they are added */
-    NORM_SLAB = 32,     /* columns of one item of norm_grad_columns */
-    NORM_UNITS = 16384, /* norms (rows * groups) of one round of the gradient */
-};
+enum { NORM_ROWS = 64 }; /* rows whose contributions to dw are summed before they are added */
 
-/* A unit is one norm: unit u = group u % groups of row u / groups. norm: an item is a unit.
- * norm_grad_stats: an item is a unit, writes rstd and c; norm_grad_columns: an item is a slab of
- * columns of all rows. */
+/* A unit is one norm: unit u = group u % groups of row u / groups. norm: an item is a unit. norm_grad: an
+ * item is NORM_ROWS rows. */
 typedef struct norm_job {
     float *y; /* or dx */
     int ldy;
@@ -23,9 +18,8 @@ typedef struct norm_job {
     int groups, n, m;
     const float *dy;
     int lddy;
-    float *dw;      /* may be NULL */
     int accumulate;
-    float *rstd, *c; /* of each unit; c = rstd^3 (dy (w + offset) . x) / n */
+    float *sums; /* [items][n]: the items' sums for dw; NULL: not wanted */
 } norm_job;
 
 /* An item is a row. */

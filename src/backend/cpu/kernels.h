@@ -29,8 +29,7 @@
     X(sum_squares)                                                                                 \
     X(add)                                                                                         \
     X(norm)                                                                                        \
-    X(norm_grad_stats)                                                                             \
-    X(norm_grad_columns)                                                                           \
+    X(norm_grad)                                                                                   \
     X(rope)                                                                                        \
     X(glu)                                                                                         \
     X(glu_grad)                                                                                    \

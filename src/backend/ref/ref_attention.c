@@ -113,7 +113,8 @@ static void query_grad(ops_kv kv, const ops_span_grad *s, int head, int pos, con
     }
     float total = ref_lanes_sum(lanes);
     int from = first_visible(kv, pos), end = (pos / OPS_KV_BLOCK + 1) * OPS_KV_BLOCK;
-    int last = s->span.first_pos + s->span.rows;
+    int last = s->span.first_pos + s->span.rows; /* keys up to here, and the prompt's, have gradient rows */
+    last = last > s->prefix ? last : s->prefix;
     for (int j = from / OPS_KV_BLOCK * OPS_KV_BLOCK; j < end && j < last; j++) {
         const float *key = key_at(kv, blocks, head, j), *value = value_at(kv, blocks, head, j);
         int own = j >= s->prefix, visible = j >= from && j <= pos;
