@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 began=$SECONDS
 run=${DEMO_RUN:-runs/demo}
-task=${DEMO_TASK:-largest}
+task=${DEMO_TASK:-largest,smallest}
 parameters=${DEMO_PARAMETERS:-numbers=4 digits=2}
 held_out=${DEMO_HELD_OUT:-200}
 
@@ -36,7 +36,7 @@ $grpo data make "$task" $parameters --split test --test-share 0.2 --count "$held
 head -n 2 "$run/data/train.jsonl"
 
 evaluate() { # model, output
-    $grpo eval --model "$1" --data "$run/data/test.jsonl" --reward math --max-new-tokens 32 --out "$2"
+    $grpo eval --model "$1" --data "$run/data/test.jsonl" --template "{prompt} Answer with the number only." --reward math --max-new-tokens 20 --out "$2"
 }
 say "Before training: greedy answers to $held_out problems that training never sees"
 evaluate "$model" "$run/before.jsonl"
@@ -46,7 +46,7 @@ $grpo train configs/demo.yaml --overwrite "model=$model" "output_dir=$run" "data
     "data.eval_path=$run/data/test.jsonl" "$@"
 
 say "Exporting"
-$grpo export --model "$run" --out "$run/model"
+$grpo export --model "$run" --out "$run/model" --overwrite
 
 say "After training: the exported model, the same problems"
 evaluate "$run/model" "$run/after.jsonl"

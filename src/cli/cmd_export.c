@@ -3,16 +3,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/folder.h"
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "grpo/tokenizer.h"
 #include "model/export_hf.h"
 #include "model/files.h"
+#include "train/checkpoint.h"
 
 static const char HELP[] =
     "usage: grpo export --model M --out FOLDER [--dtype float32|bfloat16|float16] [--overwrite]\n\n"
-    "Writes a model (Hugging Face folder, GGUF file, or a checkpoint of `grpo train`) as a Hugging Face folder:\n"
+    "Writes a model (Hugging Face folder, GGUF file, checkpoint of `grpo train`, or the run folder: then its\n"
+    "newest intact checkpoint) as a Hugging Face folder:\n"
     "config.json, generation_config.json, model.safetensors, tokenizer and chat template. The folder appears at\n"
     "once, complete. Default: float32.\n";
 
@@ -68,6 +72,24 @@ static grpo_status run(const char *path, const char *out, safetensors_dtype dtyp
     return status;
 }
 
+/* M itself, or the newest checkpoint when M is a run folder; mem_free it. */
+static grpo_status resolve(char **path, const char *given, grpo_error *err)
+{
+    char *checkpoints = file_join(given, "checkpoints");
+    int damaged = 0;
+    *path = NULL;
+    grpo_status status = checkpoints ? GRPO_OK : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK && file_is_folder(checkpoints)) {
+        status = checkpoint_find(path, &damaged, checkpoints, err);
+        if (status == GRPO_OK && !*path)
+            status = grpo_fail(err, GRPO_ERR_IO, "%s holds no intact checkpoint", checkpoints);
+    } else if (status == GRPO_OK) {
+        *path = mem_strdup(given);
+    }
+    mem_free(checkpoints);
+    return status == GRPO_OK && !*path ? mem_fail(err, "a file name", 0) : status;
+}
+
 int cmd_export(int argc, char **argv)
 {
     static const struct option long_options[] = {
@@ -96,7 +118,12 @@ int cmd_export(int argc, char **argv)
         return 2;
     }
     grpo_error err = {0};
-    if (run(path, out, dtype, overwrite, &err) != GRPO_OK)
+    char *source;
+    grpo_status status = resolve(&source, path, &err);
+    if (status == GRPO_OK)
+        status = run(source, out, dtype, overwrite, &err);
+    mem_free(source);
+    if (status != GRPO_OK)
         return jsonl_fail("export", &err);
     printf("%s\n", out);
     return 0;
