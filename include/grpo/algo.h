@@ -71,7 +71,8 @@ void gae(double *advantages, const double *deltas, size_t steps, double gamma_la
     X(GRPO_ADV_REMAX, "remax")                                                                     \
     X(GRPO_ADV_GAE, "gae")                                                                         \
     X(GRPO_ADV_TOKEN_BASELINE, "optimal_token_baseline")                                           \
-    X(GRPO_ADV_TURN_TOKEN_BASELINE, "multi_turn_optimal_token_baseline")
+    X(GRPO_ADV_TURN_TOKEN_BASELINE, "multi_turn_optimal_token_baseline")                           \
+    X(GRPO_ADV_LIBRARY, "library")
 
 #define GRPO_LOSS_NAMES(X)                                                                         \
     X(GRPO_LOSS_CLIP, "clip")                                                                      \
@@ -81,7 +82,8 @@ void gae(double *advantages, const double *deltas, size_t steps, double gamma_la
     X(GRPO_LOSS_GMPO, "gmpo")                                                                      \
     X(GRPO_LOSS_REINFORCE, "reinforce")                                                            \
     X(GRPO_LOSS_CLIP_COV, "clip_cov")                                                              \
-    X(GRPO_LOSS_KL_COV, "kl_cov")
+    X(GRPO_LOSS_KL_COV, "kl_cov")                                                                  \
+    X(GRPO_LOSS_LIBRARY, "library")
 
 #define GRPO_SCALE_NAMES(X)                                                                        \
     X(GRPO_SCALE_NONE, "none") X(GRPO_SCALE_GROUP, "group") X(GRPO_SCALE_BATCH, "batch")
@@ -214,6 +216,8 @@ typedef struct grpo_algo {
     int drop_flat_groups;          /* no backward pass for groups without spread */
     double overlong_buffer;        /* soft punishment in the last L_cache tokens; 0 = off */
     double overlong_factor;
+    /* a user's own estimator or loss: grpo_algo_load_library() */
+    const struct grpo_algo_plugin *library;
 } grpo_algo;
 
 typedef enum grpo_option_type {
@@ -254,6 +258,10 @@ const grpo_preset *grpo_presets(size_t *count);
 
 /* Fills all of `algo` with a preset's values. NULL is `spec`. */
 grpo_status grpo_algo_preset(grpo_algo *algo, const char *name, grpo_error *err);
+
+/* Loads an estimator or loss of the user (grpo/algo_plugin.h) and sets advantage or loss to
+ * `library`. On failure algo is unchanged. A library stays loaded until the process ends. */
+grpo_status grpo_algo_load_library(grpo_algo *algo, const char *path, grpo_error *err);
 
 /* One row each of the tables that docs, help and config validation come from. */
 typedef struct grpo_method {
@@ -500,13 +508,16 @@ double grpo_learning_rate(grpo_schedule schedule, double base, size_t step, size
 /* ---- finite differences ----------------------------------------------------------------- */
 
 /* Checks the gradient of every loss x ratio level x aggregation x KL form against central
- * differences on a small fixed batch. `report` (may be NULL) is called once a combination. */
+ * differences on a small fixed batch. With `base` only its loss is checked, with its options;
+ * NULL: all losses, with the options of `spec`. `report` (may be NULL) is called once a
+ * combination. */
 typedef struct grpo_check {
     size_t passed, failed;
     double worst; /* largest |difference| / max(1, |gradient|) */
 } grpo_check;
 typedef void grpo_check_report(void *context, const char *combination, double error, int passed);
-void grpo_check_gradients(grpo_check *result, grpo_check_report *report, void *context);
+void grpo_check_gradients(grpo_check *result, const grpo_algo *base, grpo_check_report *report,
+                          void *context);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "algo/advantage.h"
+#include "grpo/algo_plugin.h"
 
 /* ---- the table: in the order of GRPO_ESTIMATOR_NAMES ------------------------------------- */
 
@@ -52,6 +53,8 @@ static const advantage_method methods[GRPO_ESTIMATOR_COUNT] = {
      {"multi_turn_optimal_token_baseline", "advantage_token_baseline",
       "Optimal token baseline (verl)", "the same, columns counted without masked tokens",
       "zero_tail token_baseline_epsilon", 1}},
+    {advantage_library, 0,
+     {"library", "advantage_library", "yours (algo_plugin.h)", "what the library computes", "", 0}},
 };
 
 const advantage_method *advantage_method_of(grpo_estimator estimator)
@@ -215,6 +218,8 @@ static grpo_status check_advantage_batch(const grpo_algo *algo, const grpo_advan
     const advantage_method *method = advantage_method_of(algo->advantage);
     int kl = algo->kl_place == GRPO_KL_IN_REWARD && algo->kl_coef != 0;
     const char *name = method->about.name;
+    if (algo->advantage == GRPO_ADV_LIBRARY && !(algo->library && algo->library->advantages))
+        return grpo_fail(err, GRPO_ERR_USAGE, "no library with an estimator is loaded");
     if (!in->reward && !(in->parts && in->part))
         return grpo_fail(err, GRPO_ERR_USAGE, "%s needs rewards", name);
     if (!in->group && (in->group_size == 0 || in->rows % in->group_size))

@@ -12,7 +12,7 @@ typedef struct advantage_work {
     size_t *member;     /* [B] scored rows, group after group */
     size_t *group_end;  /* [groups] end of each group in member */
     size_t *group_size; /* [groups] rows of the group, unscored ones included */
-    size_t *normalized; /* [B] rows that normalize_advantages looks at */
+    size_t *normalized; /* [B] scratch of normalize_advantages and libraries */
     size_t groups, scored;
     double *token_reward; /* [N] token estimators: given, or built from the row rewards */
     double *column;       /* [2 N + 2 B] scratch of the token baselines and gdpo */
@@ -25,6 +25,7 @@ advantage_function advantage_drgrpo, advantage_grpo, advantage_rloo, advantage_o
     advantage_passk, advantage_gdpo, advantage_reinforce_pp_baseline;
 advantage_function advantage_reinforce_pp, advantage_remax, advantage_gae,
     advantage_token_baseline;
+advantage_function advantage_library;
 
 #define ADVANTAGE_NEEDS_LENGTHS 1 /* tokens must be given */
 #define ADVANTAGE_NEEDS_TOKENS 2  /* and token rewards are built */

@@ -166,22 +166,34 @@ static void check_kls(grpo_check *result, const grpo_algo *base, grpo_check_repo
     }
 }
 
-void grpo_check_gradients(grpo_check *result, grpo_check_report *report, void *context)
+/* All ratio levels, aggregations and KL forms of one loss. */
+static void check_loss(grpo_check *result, const grpo_algo *base, grpo_check_report *report,
+                       void *context)
+{
+    for (int level = 0; level < GRPO_RATIO_COUNT; level++)
+        for (int mode = GRPO_AGG_ROW_MEAN; mode < GRPO_AGG_COUNT; mode++) {
+            grpo_algo algo = *base;
+            algo.importance_sampling_level = (grpo_ratio_level)level;
+            algo.loss_aggregation = (grpo_aggregation)mode;
+            algo.fixed_length = 8;
+            if (grpo_algo_validate(&algo, NULL) == GRPO_OK)
+                check_kls(result, &algo, report, context);
+        }
+}
+
+void grpo_check_gradients(grpo_check *result, const grpo_algo *base, grpo_check_report *report,
+                          void *context)
 {
     *result = (grpo_check){0, 0, 0};
-    for (int loss = 0; loss < GRPO_LOSS_COUNT; loss++)
-        for (int level = 0; level < GRPO_RATIO_COUNT; level++)
-            for (int mode = GRPO_AGG_ROW_MEAN; mode < GRPO_AGG_COUNT; mode++) {
-                grpo_algo algo;
-                grpo_algo_preset(&algo, "spec", NULL);
-                algo.loss = (grpo_loss_kind)loss;
-                algo.importance_sampling_level = (grpo_ratio_level)level;
-                algo.loss_aggregation = (grpo_aggregation)mode;
-                algo.fixed_length = 8;
-                algo.clip_cov_ratio = 0.3;
-                algo.clip_cov_lb = 0;
-                algo.kl_cov_ratio = 0.3;
-                if (grpo_algo_validate(&algo, NULL) == GRPO_OK)
-                    check_kls(result, &algo, report, context);
-            }
+    for (int loss = 0; loss < GRPO_LOSS_COUNT && !base; loss++) {
+        grpo_algo algo;
+        grpo_algo_preset(&algo, NULL, NULL);
+        algo.loss = (grpo_loss_kind)loss;
+        algo.clip_cov_ratio = 0.3; /* of a small batch, so that something is chosen */
+        algo.clip_cov_lb = 0;
+        algo.kl_cov_ratio = 0.3;
+        check_loss(result, &algo, report, context);
+    }
+    if (base)
+        check_loss(result, base, report, context);
 }

@@ -117,8 +117,9 @@ static const loss_method methods[GRPO_LOSS_COUNT] = {
       "clip_epsilon_low clip_epsilon_high clip_cov_ratio clip_cov_lb clip_cov_ub", 1}},
     {loss_kl_cov,
      {"kl_cov", "loss_kl_cov", "KL-Cov, arXiv:2505.22617",
-      "-A r, plus coef |d| for the tokens with the largest covariance of A and logp",
+      "-A r, plus coef abs(d) for the tokens with the largest covariance of A and logp",
       "kl_cov_ratio kl_cov_coef", 1}},
+    {loss_library, {"library", "loss_library", "yours (algo_plugin.h)", "what the library computes", "", 1}},
 };
 
 const loss_method *loss_method_of(grpo_loss_kind kind)

@@ -30,6 +30,7 @@ loss_term loss_gmpo(const grpo_algo *algo, const loss_point *p);
 loss_term loss_reinforce(const grpo_algo *algo, const loss_point *p);
 loss_term loss_clip_cov(const grpo_algo *algo, const loss_point *p);
 loss_term loss_kl_cov(const grpo_algo *algo, const loss_point *p);
+loss_term loss_library(const grpo_algo *algo, const loss_point *p);
 
 /* The row of the loss table: one function and what docs and help say about it. */
 typedef struct loss_method {

@@ -7,6 +7,7 @@
 
 #include "algo/advantage.h"
 #include "algo/loss_term.h"
+#include "grpo/algo_plugin.h"
 
 #define X(symbol, name) name,
 static const char *const estimator_names[] = {GRPO_ESTIMATOR_NAMES(X) NULL};
@@ -264,6 +265,10 @@ grpo_status grpo_algo_validate(const grpo_algo *a, grpo_error *err)
         int fine;
         const char *message;
     } rules[] = {
+        {a->advantage != GRPO_ADV_LIBRARY || (a->library && a->library->advantages),
+         "advantage_estimator library needs an algorithm_library with an estimator"},
+        {a->loss != GRPO_LOSS_LIBRARY || (a->library && a->library->loss),
+         "loss library needs an algorithm_library with a loss"},
         {a->loss_aggregation != GRPO_AGG_SAME, "loss_aggregation cannot be 'same'"},
         {!whole || row_ratio || gmpo,
          "loss_aggregation row_mean needs one ratio a completion: importance_sampling_level "

@@ -17,6 +17,7 @@ static const char help[] =
     "none; where the function refuses the input, `got` has `raises` and `message`.\n"
     "\n"
     "  --compare   instead of `got`, print the cases that are out of tolerance, and count\n"
+    "  --library F shared library with a loss (grpo/algo_plugin.h): --check looks at it alone\n"
     "  --check     gradients of every loss x ratio x aggregation x KL against finite differences\n"
     "  --presets   print every preset's effective options\n"
     "  --methods   print the advantage estimators and losses with formula and source\n";
@@ -24,7 +25,7 @@ static const char help[] =
 typedef struct algo_run {
     int compare;
     size_t passed, failed;
-    int broken; /* a file or case that is not of the right form */
+    int broken; /* 1: a file or case is not of the right form, 2: the library */
 } algo_run;
 
 /* ---- one case --------------------------------------------------------------------------- */
@@ -142,15 +143,23 @@ static void report_check(void *context, const char *combination, double error, i
         printf("FAILED gradient of %s: differs by %.3g\n", combination, error);
 }
 
-static int check_gradients(algo_run *run)
+/* With a library, its loss only. */
+static void check_gradients(algo_run *run, const char *library)
 {
     grpo_check check;
-    grpo_check_gradients(&check, report_check, NULL);
+    grpo_algo algo;
+    grpo_error err;
+    grpo_algo_preset(&algo, NULL, NULL);
+    if (library && grpo_algo_load_library(&algo, library, &err) != GRPO_OK) {
+        fprintf(stderr, "grpo algo: %s\n", err.message);
+        run->broken = 2;
+        return;
+    }
+    grpo_check_gradients(&check, library ? &algo : NULL, report_check, NULL);
     printf("gradients of %zu combinations, largest difference %.2g\n", check.passed + check.failed,
            check.worst);
     run->passed += check.passed;
     run->failed += check.failed;
-    return 0;
 }
 
 static int print_presets(void)
@@ -191,10 +200,33 @@ static int print_methods(void)
 
 /* ---- the command -------------------------------------------------------------------------- */
 
+/* Options into `run` and flags; FILEs are moved to the front of argv. Returns their number, or -1
+ * after a message. */
+static int parse(int argc, char **argv, algo_run *run, int *check, const char **library)
+{
+    int files = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--compare") == 0)
+            run->compare = 1;
+        else if (strcmp(argv[i], "--check") == 0)
+            *check = 1;
+        else if (strcmp(argv[i], "--library") == 0 && i + 1 < argc)
+            *library = argv[++i];
+        else if (argv[i][0] != '-' || !argv[i][1])
+            argv[files++] = argv[i];
+        else {
+            fprintf(stderr, "grpo algo: there is no option '%s'; see `grpo algo --help`\n", argv[i]);
+            return -1;
+        }
+    }
+    return files;
+}
+
 int cmd_algo(int argc, char **argv)
 {
     algo_run run = {0, 0, 0, 0};
-    int check = 0, files = 0;
+    const char *library = NULL;
+    int check = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return fputs(help, stdout) < 0;
@@ -202,23 +234,18 @@ int cmd_algo(int argc, char **argv)
             return print_presets();
         if (strcmp(argv[i], "--methods") == 0)
             return print_methods();
-        if (strcmp(argv[i], "--compare") == 0)
-            run.compare = 1;
-        else if (strcmp(argv[i], "--check") == 0)
-            check = 1;
-        else if (argv[i][0] == '-' && argv[i][1]) {
-            fprintf(stderr, "grpo algo: there is no option '%s'; see `grpo algo --help`\n", argv[i]);
-            return 2;
-        } else
-            files++;
     }
-    for (int i = 1; i < argc; i++)
-        if (argv[i][0] != '-' || !argv[i][1])
-            run_file(&run, argv[i]);
+    int files = parse(argc, argv, &run, &check, &library);
+    if (files < 0)
+        return 2;
+    for (int i = 0; i < files; i++)
+        run_file(&run, argv[i]);
     if (files == 0 && !check)
         run_file(&run, "-");
     if (check)
-        check_gradients(&run);
+        check_gradients(&run, library);
+    if (run.broken == 2)
+        return 2;
     if (run.compare || check)
         printf("%zu passed, %zu failed\n", run.passed, run.failed);
     return run.broken || run.failed ? 1 : 0;

@@ -91,6 +91,8 @@ head -c 200000 /dev/zero | tr '\0' '[' >"$dir/deep.json"
 check "deep nesting" "$dir/deep.json" 1 'grpo algo:'
 check "no such file" "$dir/absent.json" 1 'absent.json'
 "$grpo" algo --nonsense >/dev/null 2>&1; [ $? = 2 ] || fail "unknown option must exit with 2"
+"$grpo" algo --check --library "$dir/absent.so" >"$dir/out" 2>&1; [ $? = 2 ] || fail "absent library"
+grep -q 'cannot load' "$dir/out" || fail "message for an absent library"
 "$grpo" algo --help | grep -q 'usage: grpo algo' || fail "help"
 "$grpo" algo --presets | grep -q '^dapo:' || fail "presets"
 "$grpo" algo --methods | grep -q 'optimal_token_baseline' || fail "methods"

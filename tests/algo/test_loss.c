@@ -176,7 +176,7 @@ static void finite_differences(void **state)
 {
     (void)state;
     grpo_check check;
-    grpo_check_gradients(&check, report_failure, NULL);
+    grpo_check_gradients(&check, NULL, report_failure, NULL);
     assert_int_equal(check.failed, 0);
     assert_true(check.passed > 1000);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "grpo/algo.h"
 #include "support.h"
 
@@ -112,6 +114,38 @@ static void methods_are_in_order(void **state)
 #define X(symbol, text) assert_string_equal(grpo_loss_info(symbol)->name, text);
     GRPO_LOSS_NAMES(X)
 #undef X
+}
+
+/* docs/algorithms.md names every preset, and every method with the formula of the table. */
+static void assert_documented(const char *page, const grpo_method *method)
+{
+    char row[512];
+    snprintf(row, sizeof row, "| `%s` | %s |", method->name, method->formula);
+    if (strcmp(method->name, "library") && !strstr(page, row))
+        fail_msg("docs/algorithms.md has no row '%s'", row);
+}
+
+static void everything_is_documented(void **state)
+{
+    (void)state;
+    char path[4096], *page;
+    grpo_error err;
+    const char *source = getenv("GRPO_SOURCE_DIR");
+    snprintf(path, sizeof path, "%s/docs/algorithms.md", source ? source : ".");
+    assert_ok(file_read(&page, NULL, path, 1 << 20, &err), err);
+    for (int i = 0; i < GRPO_ESTIMATOR_COUNT; i++)
+        assert_documented(page, grpo_estimator_info((grpo_estimator)i));
+    for (int i = 0; i < GRPO_LOSS_COUNT; i++)
+        assert_documented(page, grpo_loss_info((grpo_loss_kind)i));
+    size_t count;
+    const grpo_preset *preset = grpo_presets(&count);
+    for (size_t i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "`%s`", preset[i].name);
+        if (!strstr(page, name))
+            fail_msg("docs/algorithms.md does not name the preset %s", name);
+    }
+    mem_free(page);
 }
 
 /* ---- other engines' samples ---------------------------------------------------------------- */
@@ -336,6 +370,7 @@ int main(void)
         cmocka_unit_test(every_field_has_a_key),
         cmocka_unit_test(wrong_options_are_refused),
         cmocka_unit_test(methods_are_in_order),
+        cmocka_unit_test(everything_is_documented),
         cmocka_unit_test(sampler_weights),
         cmocka_unit_test(equal_policies_have_weight_one),
         cmocka_unit_test(rejection),
