@@ -229,6 +229,46 @@ static void noise_is_not_signal(void **state)
     assert_row(&f, (double[]){-sqrt(0.5), sqrt(0.5)}, 2, 1e-12);
 }
 
+/* Without a division no difference is too small. */
+static void small_differences_count(void **state)
+{
+    (void)state;
+    double rewards[] = {1, 1 + 1e-7};
+    fixture f;
+    setup(&f, GRPO_ADV_DRGRPO, rewards, 2, 2);
+    run(&f);
+    assert_close(f.row[1], 5e-8, 1e-15);
+}
+
+static void no_reward_at_all(void **state)
+{
+    (void)state;
+    double rewards[] = {0, 0, 0, 0};
+    fixture f;
+    setup(&f, GRPO_ADV_GPG, rewards, 4, 2);
+    f.in.reward = (double[]){0, 0, NAN, NAN};
+    f.algo.gpg_norm = 1;
+    run(&f);
+    assert_row(&f, rewards, 4, 0);
+    f.algo.group_of_one = GRPO_SINGLE_RAW; /* 0 * rows / 0 rows must stay 0 */
+    f.in.group_size = 1;
+    run(&f);
+    assert_row(&f, rewards, 4, 0);
+}
+
+/* A completion that is alone because the others have no reward stays out of the batch's mean. */
+static void normalised_over_comparable_rows(void **state)
+{
+    (void)state;
+    double rewards[] = {1, 3, 7, NAN};
+    fixture f;
+    setup(&f, GRPO_ADV_RLOO, rewards, 4, 2);
+    f.algo.normalize_advantages = 1;
+    f.algo.advantage_epsilon = 0;
+    run(&f);
+    assert_row(&f, (double[]){-sqrt(0.5), sqrt(0.5), 0, 0}, 4, 1e-15);
+}
+
 /* ---- invariances ------------------------------------------------------------------------- */
 
 static const double sample[ROWS] = {0.3, -1.25, 2.5, 0.75, 1.5, 1.5, -3, 0.125};
@@ -389,6 +429,9 @@ int main(void)
         cmocka_unit_test(missing_rewards_are_left_out),
         cmocka_unit_test(missing_rewards_in_token_estimators),
         cmocka_unit_test(noise_is_not_signal),
+        cmocka_unit_test(small_differences_count),
+        cmocka_unit_test(no_reward_at_all),
+        cmocka_unit_test(normalised_over_comparable_rows),
         cmocka_unit_test(shift_and_scale),
         cmocka_unit_test(permutation),
         cmocka_unit_test(advantages_of_a_group_cancel),

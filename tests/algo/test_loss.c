@@ -181,6 +181,89 @@ static void finite_differences(void **state)
     assert_true(check.passed > 1000);
 }
 
+/* ---- corners ---------------------------------------------------------------------------- */
+
+/* exp overflows: a clipped term stays finite and has gradient 0, not infinity times 0. */
+static void overflowing_ratio(void **state)
+{
+    (void)state;
+    static const char *const presets[] = {"spec", "grpo", "gmpo"};
+    for (int i = 0; i < 3; i++) {
+        small s;
+        setup(&s, presets[i]);
+        s.algo.kl_coef = 0;
+        s.algo.clip_epsilon_high = 0.2;
+        s.logp[0] = 900;
+        s.logp[1] = 900;
+        s.advantage[1] = 0;
+        run(&s);
+        assert_true(isfinite(s.out.loss) && s.out.loss < 0);
+        assert_true(s.grad[0] == 0 && s.grad[1] == 0);
+    }
+}
+
+/* A token that the sampler did not score is no evidence of drift. */
+static void unscored_tokens_keep_a_row(void **state)
+{
+    (void)state;
+    small s;
+    double sampler[] = {-1, -2, -0.4, 0};
+    setup(&s, "grpo");
+    s.algo.kl_coef = 0;
+    s.algo.off_policy_threshold = 0.05;
+    s.in.sampler_logp = sampler; /* row 1, A < 0: drift -0.4 + 0.5 = 0.1 */
+    run(&s);
+    assert_true(s.grad[2] == 0);
+    assert_close(s.out.metrics.kept_rows, 0.5, 0);
+    sampler[2] = NAN;
+    run(&s);
+    assert_true(s.grad[2] != 0);
+}
+
+static void high_entropy_tokens(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, "dapo");
+    s.algo.top_entropy_quantile = 0.5; /* threshold is the median, 0.5: tokens 1 and 2 */
+    s.algo.entropy_coef = 0.1;
+    s.algo.entropy_aggregation = GRPO_AGG_TOKEN_MEAN;
+    run(&s);
+    assert_true(s.grad[0] == 0 && s.grad[1] != 0 && s.grad[2] != 0);
+    assert_close(s.out.entropy_bonus, 0.6, 1e-15);
+    assert_close(s.grad_entropy[1], -0.05, 1e-15);
+    assert_true(s.grad_entropy[0] == 0);
+}
+
+/* Token weights of a completion enter gmpo as their geometric mean. */
+static void gmpo_weights(void **state)
+{
+    (void)state;
+    small s;
+    double weight[] = {0.5, 2, 3, 1};
+    setup(&s, "gmpo");
+    run(&s);
+    double first = s.grad[0], second = s.grad[2];
+    s.in.is_weight = weight;
+    run(&s);
+    assert_close(s.grad[0], first, 1e-10);
+    assert_close(s.grad[2], 3 * second, 1e-9);
+}
+
+static void vespo_weight(void **state)
+{
+    (void)state;
+    small s;
+    setup(&s, "vespo");
+    s.algo.vespo_lambda_pos = 0; /* counts as 1e-4 */
+    run(&s);
+    double w = exp(0.07), phi = exp(1e-4 + 2 * 0.07 - 1e-4 * w);
+    assert_close(s.grad[0], -phi * 0.5 / 3, 1e-14);
+    double negative = exp(2 - 3 * 0.1 - 2 * exp(-0.1));
+    assert_close(s.grad[2], negative * 0.5 / 3, 1e-14);
+    assert_close(s.out.metrics.phi_mean, (phi + negative) / 2, 1e-14);
+}
+
 static void bad_input_is_an_error(void **state)
 {
     (void)state;
@@ -211,6 +294,11 @@ static void empty_batch(void **state)
     s.in.rows.count = 0;
     run(&s);
     assert_true(s.out.loss == 0);
+    setup(&s, "spec");
+    memset(s.mask, 0, sizeof s.mask);
+    s.algo.count_empty_rows = 0; /* the mean over no row at all */
+    run(&s);
+    assert_true(s.out.loss == 0);
 }
 
 int main(void)
@@ -223,6 +311,11 @@ int main(void)
         cmocka_unit_test(on_policy_is_exact),
         cmocka_unit_test(micro_batches_change_no_bit),
         cmocka_unit_test(finite_differences),
+        cmocka_unit_test(overflowing_ratio),
+        cmocka_unit_test(unscored_tokens_keep_a_row),
+        cmocka_unit_test(high_entropy_tokens),
+        cmocka_unit_test(gmpo_weights),
+        cmocka_unit_test(vespo_weight),
         cmocka_unit_test(bad_input_is_an_error),
         cmocka_unit_test(empty_batch),
     };
