@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/folder.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -72,24 +71,6 @@ static grpo_status run(const char *path, const char *out, safetensors_dtype dtyp
     return status;
 }
 
-/* M itself, or the newest checkpoint when M is a run folder; mem_free it. */
-static grpo_status resolve(char **path, const char *given, grpo_error *err)
-{
-    char *checkpoints = file_join(given, "checkpoints");
-    int damaged = 0;
-    *path = NULL;
-    grpo_status status = checkpoints ? GRPO_OK : mem_fail(err, "a file name", 0);
-    if (status == GRPO_OK && file_is_folder(checkpoints)) {
-        status = checkpoint_find(path, &damaged, checkpoints, err);
-        if (status == GRPO_OK && !*path)
-            status = grpo_fail(err, GRPO_ERR_IO, "%s holds no intact checkpoint", checkpoints);
-    } else if (status == GRPO_OK) {
-        *path = mem_strdup(given);
-    }
-    mem_free(checkpoints);
-    return status == GRPO_OK && !*path ? mem_fail(err, "a file name", 0) : status;
-}
-
 int cmd_export(int argc, char **argv)
 {
     static const struct option long_options[] = {
@@ -119,7 +100,7 @@ int cmd_export(int argc, char **argv)
     }
     grpo_error err = {0};
     char *source;
-    grpo_status status = resolve(&source, path, &err);
+    grpo_status status = checkpoint_resolve(&source, path, &err);
     if (status == GRPO_OK)
         status = run(source, out, dtype, overwrite, &err);
     mem_free(source);

@@ -3,6 +3,7 @@
 
 #include "base/machine.h"
 #include "cli/session.h"
+#include "train/checkpoint.h"
 
 enum { FORWARD_ROWS = 1024 };
 
@@ -10,8 +11,12 @@ grpo_status session_open(session *s, const session_options *o, grpo_error *err)
 {
     memset(s, 0, sizeof *s);
     grpo_status status = pool_create(&s->threads, o->threads, err);
+    char *path = NULL;
     if (status == GRPO_OK)
-        status = language_model_open(&s->lm, o->model, o->max_context, s->threads, err);
+        status = checkpoint_resolve(&path, o->model, err);
+    if (status == GRPO_OK)
+        status = language_model_open(&s->lm, path, o->max_context, s->threads, err);
+    mem_free(path);
     if (status == GRPO_OK) {
         const model_config *c = &s->lm.m->config;
         long positions = o->positions > 0 ? o->positions : (long)(o->slots + 1) * s->lm.m->max_context;

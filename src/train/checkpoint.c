@@ -363,6 +363,23 @@ grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_er
     return status;
 }
 
+grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err)
+{
+    char *checkpoints = file_join(given, "checkpoints");
+    int damaged = 0;
+    *path = NULL;
+    grpo_status status = checkpoints ? GRPO_OK : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK && file_is_folder(checkpoints)) {
+        status = checkpoint_find(path, &damaged, checkpoints, err);
+        if (status == GRPO_OK && !*path)
+            status = grpo_fail(err, GRPO_ERR_IO, "%s holds no intact checkpoint", checkpoints);
+    } else if (status == GRPO_OK && !(*path = mem_strdup(given))) {
+        status = mem_fail(err, "a file name", 0);
+    }
+    mem_free(checkpoints);
+    return status;
+}
+
 grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, grpo_error *err)
 {
     json_t *root;

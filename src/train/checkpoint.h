@@ -29,6 +29,9 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
  * Damaged ones are passed over; *damaged counts them and err then holds what was wrong with the newest. */
 grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_error *err);
 
+/* The model that a path means: itself, or the newest intact checkpoint when it is a run folder. mem_free *path. */
+grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err);
+
 /* Reads weights, moments and state back. Shapes and names must be the model's. */
 grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, grpo_error *err);
 void checkpoint_state_deinit(checkpoint_state *state);
