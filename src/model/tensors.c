@@ -105,7 +105,7 @@ static const char *const names[MODEL_T_ROLES] = {
     [MODEL_T_EXPERT_DOWN] = "down_proj.weight",
 };
 
-static void name_tensor(model_tensor *t)
+void model_tensor_rename(model_tensor *t)
 {
     size_t used = 0;
     if (t->layer >= 0)
@@ -160,7 +160,7 @@ int model_tensor_next(model_tensor_walk *w)
                                    .rank = s.rank, .rows = s.rows, .columns = s.columns};
         if (w->role >= MODEL_T_EXPERT_GATE)
             w->tensor.expert = w->expert;
-        name_tensor(&w->tensor);
+        model_tensor_rename(&w->tensor);
         return 1;
     }
     return 0;

@@ -46,6 +46,9 @@ typedef struct model_tensor_walk {
 
 int model_tensor_next(model_tensor_walk *w);
 
+/* Fills name from role, layer and expert. */
+void model_tensor_rename(model_tensor *t);
+
 /* How many there are. */
 int model_tensor_count(const model_config *c);
 
