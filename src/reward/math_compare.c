@@ -511,6 +511,10 @@ static math_answer texts_compare(math_context *ctx, math_node *gold, math_node *
         /* a single letter's case matters: it may be a variable */
         int letter = (gold->kind == MATH_SYMBOL || answer->kind == MATH_SYMBOL) && strlen(skip_noise(g)) == 1;
         int same = letter ? strcmp(skip_noise(g), skip_noise(a)) == 0 : texts_equal(g, a);
+        if (!same && gold->kind == MATH_TEXT && answer->kind == MATH_TEXT && !gold->flags && !answer->flags) { /* xy and yx */
+            math_node *x = math_node_spell(ctx->tree, gold), *y = math_node_spell(ctx->tree, answer);
+            same = x && y && x->kind == MATH_MUL && y->kind == MATH_MUL && math_same_residue(ctx, x, y);
+        }
         return same ? conclude(ctx, MATH_YES, "the same words") : conclude(ctx, MATH_NO, "different words");
     }
     return conclude(ctx, MATH_NO, "words against a value");
@@ -554,17 +558,29 @@ static math_node *membership_set(math_node *node)
     return member ? node->args[1] : NULL;
 }
 
+/* The decimal that a chain gives as an approximation of its value, when it is one: "sqrt 2 ~ 1.414". */
+static math_node *stated_approximation(math_context *ctx, math_node *relation, math_node *value)
+{
+    if (relation->kind != MATH_RELATION || relation->count < 2)
+        return NULL;
+    math_node *last = relation->args[relation->count - 1];
+    int approximate = relation->relations[relation->count - 2] == MATH_APPROX;
+    return approximate && last != value && is_value(value) && math_is_rounding(ctx, last, value, 0) ? last : NULL;
+}
+
 static math_answer relation_against(math_context *ctx, math_node *gold, math_node *answer)
 {
     if (gold->kind == MATH_RELATION && answer->kind == MATH_RELATION)
         return math_relation_equal(ctx, gold, answer);
     math_node *relation = gold->kind == MATH_RELATION ? gold : answer;
-    math_node *value = math_assigned_value(ctx, relation);
+    math_node *value = math_assigned_value(ctx, relation), *other = relation == gold ? answer : gold;
     if (!value)
         value = membership_set(relation);
     if (!value)
         return conclude(ctx, MATH_NO, "a relation against a value");
-    return relation == gold ? math_equal(ctx, value, answer) : math_equal(ctx, gold, value);
+    math_answer same = relation == gold ? math_equal(ctx, value, other) : math_equal(ctx, other, value);
+    math_node *approximation = same == MATH_YES ? NULL : stated_approximation(ctx, relation, value);
+    return approximation && math_equal(ctx, approximation, other) == MATH_YES ? MATH_YES : same;
 }
 
 static math_answer dispatch(math_context *ctx, math_node *gold, math_node *answer)
@@ -625,6 +641,10 @@ math_answer math_equal(math_context *ctx, math_node *gold, math_node *answer)
     if (gold && answer && gold->kind != answer->kind) {
         gold = named_by_words(ctx->tree, gold);
         answer = named_by_words(ctx->tree, answer);
+        if (gold && answer && gold->kind == MATH_TEXT && !is_text_like(answer) && is_value(answer))
+            gold = math_node_spell(ctx->tree, gold);
+        else if (gold && answer && answer->kind == MATH_TEXT && !is_text_like(gold) && is_value(gold))
+            answer = math_node_spell(ctx->tree, answer);
     }
     if (gold && answer)
         result = dispatch(ctx, gold, answer);

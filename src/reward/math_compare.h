@@ -28,6 +28,12 @@ int math_scalar_order(math_context *ctx, math_node *a, math_node *b);
  * negative one, 0 when it is none, 2 when it cannot be told. */
 int math_proportional(math_context *ctx, math_node *a, math_node *b);
 
+/* Whether a = 0 and b = 0 are the same equation after multiplying by denominators and constants. */
+int math_same_zeros(math_context *ctx, const math_node *a, const math_node *b);
+
+/* Whether a decimal literal is the value, rounded or cut off at its last place, with at least so many places. */
+int math_is_rounding(math_context *ctx, math_node *decimal, math_node *value, int least_places);
+
 /* Equal residues at both points: equal as rational functions of their parts. */
 int math_same_residue(math_context *ctx, const math_node *a, const math_node *b);
 

@@ -6,6 +6,13 @@
 #include "grpo/reward.h"
 #include "reward/math_extract.h"
 
+enum {
+    MAX_FORMULA = 8192,  /* bytes of one formula */
+    MAX_STATEMENT = 2048, /* of a sentence that states the answer */
+    MAX_TRIES = 64,      /* phrases looked at, from the last one backwards */
+    TAIL = 8192          /* of a response in which its last number is looked for */
+};
+
 typedef struct finder {
     const char *begin, *end;
     unsigned from;
@@ -85,7 +92,7 @@ static int read_formula(const char *p, const char *end, math_slice *content, con
     const char *close = NULL, *open;
     if (starts(p, end, "\\(") || starts(p, end, "\\[")) {
         open = p + 2;
-        for (const char *q = open; q + 1 < end; q++)
+        for (const char *q = open; q + 1 < end && q - open < MAX_FORMULA; q++)
             if (*q == '\\' && q[1] == (p[1] == '(' ? ')' : ']')) {
                 close = q;
                 break;
@@ -97,7 +104,7 @@ static int read_formula(const char *p, const char *end, math_slice *content, con
         *after = close + 2;
     } else if (starts(p, end, "$$")) {
         open = p + 2;
-        for (const char *q = open; q + 1 < end && !close; q++)
+        for (const char *q = open; q + 1 < end && !close && q - open < MAX_FORMULA; q++)
             close = *q == '$' && q[1] == '$' ? q : NULL;
         if (!close)
             return 0;
@@ -106,7 +113,7 @@ static int read_formula(const char *p, const char *end, math_slice *content, con
         open = p + 1;
         if (math_text_is_space(*open) && !(open + 1 < end && math_text_is_space(open[-1])) && open + 1 >= end)
             return 0;
-        for (const char *q = open; q < end && q - open < 4000; q++) {
+        for (const char *q = open; q < end && q - open < MAX_FORMULA / 2; q++) {
             if (*q == '\\')
                 q++;
             else if (*q == '$') {
@@ -227,6 +234,22 @@ static math_slice unwrap_boxes(math_slice s)
 
 /* ---- pieces of prose ------------------------------------------------------------------------ */
 
+/* Words in a text, LaTeX commands not counted. */
+static int count_words(math_slice s)
+{
+    int words = 0;
+    size_t run = 0;
+    for (size_t i = 0; i <= s.length; i++) {
+        if (i < s.length && math_text_is_letter(s.data[i])) {
+            run++;
+            continue;
+        }
+        words += run >= 2 && !(i > run && s.data[i - run - 1] == '\\');
+        run = 0;
+    }
+    return words;
+}
+
 /* Drops Markdown, quotes and colons at both ends. */
 static math_slice strip_markup(math_slice s)
 {
@@ -235,6 +258,8 @@ static math_slice strip_markup(math_slice s)
         s = math_text_trim(s);
         while (s.length && strchr("*_`\"':", s.data[0]) && !(s.data[0] == '\'' && s.length == 1))
             s.data++, s.length--;
+        if (s.length && s.data[s.length - 1] == '}' && !memchr(s.data, '{', s.length)) /* JSON */
+            s.length--;
         while (s.length && strchr("*_`\"", s.data[s.length - 1]) &&
                !(s.data[s.length - 1] == '_' && s.length > 1 && s.data[s.length - 2] == '\\'))
             s.length--;
@@ -253,6 +278,8 @@ static const char *sentence_end(const char *p, const char *end)
         if (*q == '}' && depth)
             depth--;
         if (*q == '\n' && (depth == 0 || (q + 1 < end && q[1] == '\n')))
+            return q;
+        if (*q == '<' && q + 1 < end && (q[1] == '/' || q[1] == '|')) /* a tag */
             return q;
         if ((*q == '.' || *q == '!' || *q == '?') && depth == 0 && (q + 1 >= end || math_text_is_space(q[1])) && q > p &&
             !(q[-1] == 'm' && q - p > 2 && q[-2] == '.') && (q + 1 >= end || *q != '!' ))
@@ -305,6 +332,70 @@ static int begins_number(const char *begin, const char *p, const char *end)
     return 0;
 }
 
+/* (2, 3), [0, 1), {1, 2} in prose: a bracket with a comma and nothing but mathematics inside. Returns its
+ * end, p when it is none. */
+static const char *bracket_end(const char *p, const char *end)
+{
+    size_t run = 0, commas = 0, digits = 0;
+    int depth = 0;
+    for (const char *q = p; q < end && q - p < 120; q++) {
+        depth += *q == '(' || *q == '[' || *q == '{';
+        if (depth > 3)
+            return p;
+        if ((*q == ')' || *q == ']' || *q == '}') && --depth == 0)
+            return commas && digits && run < 5 ? q + 1 : p;
+        run = math_text_is_letter(*q) ? run + 1 : 0;
+        if (run > 4 || *q == '\n' || *q == '$' || *q == 0)
+            return p;
+        commas += *q == ',';
+        digits += math_text_is_digit(*q);
+    }
+    return p;
+}
+
+/* The end of a relation sign and of the white space around it; p when there is none. */
+static const char *relation_end(const char *p, const char *end)
+{
+    static const char *const signs[] = {"<=", ">=", "!=", "=", "<", ">", "\\leq ", "\\geq ", "\\le ", "\\ge ", "\\neq ", "\\ne "};
+    const char *q = p;
+    while (q < end && *q == ' ')
+        q++;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (starts(q, end, signs[i])) {
+            q += strlen(signs[i]);
+            while (q < end && *q == ' ')
+                q++;
+            return q;
+        }
+    return p;
+}
+
+/* "x = 5", "x >= 0", "1 < x < 5" in prose. Returns the end, p when it is none. */
+static const char *assignment_end(const char *begin, const char *p, const char *end)
+{
+    const char *q = p;
+    if (p > begin && (math_text_is_letter(p[-1]) || math_text_is_digit(p[-1]) || strchr("_\\^*/+-", p[-1])))
+        return p;
+    if (math_text_is_letter(*p)) {
+        q = p + 1;
+    } else {
+        const char *number = number_end(p, end), *sign = relation_end(number, end);
+        if (number == p || sign == number || sign >= end || !math_text_is_letter(*sign) || strchr("=!", *number) || (*number == ' ' && strchr("=!", number[1])))
+            return p;
+        q = sign + 1;
+        if (relation_end(q, end) == q)
+            return q < end && math_text_is_letter(*q) ? p : q;
+    }
+    const char *value = relation_end(q, end);
+    if (value == q || value >= end)
+        return p;
+    const char *stop = number_end(value, end);
+    const char *next = stop;
+    while (next < end && *next == ' ')
+        next++;
+    return stop > value && !(next < end && (strchr("+-*/^=", *next) || (*next == '\\' && !starts(next, end, "\\%")))) ? stop : p;
+}
+
 typedef struct item {
     math_slice text;
     const char *begin, *end;
@@ -329,6 +420,11 @@ static int next_item(const char *begin, const char *p, const char *end, item *ou
         }
         if (*p == '\\' && p + 1 < end && p[1] == '$') /* \$5 */
             continue;
+        after = *p == '(' || *p == '[' || *p == '{' ? bracket_end(p, end) : assignment_end(begin, p, end);
+        if (after > p) {
+            *out = (item){slice(p, after), p, after, 0};
+            return 1;
+        }
         if (begins_number(begin, p, end)) {
             after = number_end(p, end);
             if (after > p) {
@@ -340,36 +436,74 @@ static int next_item(const char *begin, const char *p, const char *end, item *ou
     return 0;
 }
 
-/* "2 or 3", "either 2 or 3", "6 and 8": whether the text between two items makes one answer of them. */
-static int connects(const char *p, const char *end, int with_and)
+/* What stands between two items that make one answer together: "2 or 3", "6 and 8", "1, 2, and 3". */
+typedef enum link { LINK_OR = 1, LINK_AND = 2, LINK_COMMA = 4 } link;
+
+static int connects(const char *p, const char *end, unsigned links)
 {
     math_slice s = math_text_trim(slice(p, end));
-    while (s.length && (s.data[0] == ',' || s.data[0] == ' '))
+    int comma = 0;
+    while (s.length && (s.data[0] == ',' || s.data[0] == ';' || math_text_is_space(s.data[0]))) {
+        comma |= s.data[0] != ' ';
         s.data++, s.length--;
-    return math_text_equals(s, "or") || (with_and && (math_text_equals(s, "and") || s.length == 0));
+    }
+    if (!s.length)
+        return comma && (links & LINK_COMMA);
+    return ((links & LINK_OR) && math_text_equals(s, "or")) || ((links & LINK_AND) && math_text_equals(s, "and"));
 }
 
-/* The last item of a stretch of prose with those joined to it. */
-static int last_item(math_slice s, int with_and, math_extract *out)
+static void set_pieces(math_extract *out, const item *items, int count)
+{
+    out->count = count;
+    out->plain = 0;
+    for (int i = 0; i < count; i++) {
+        out->pieces[i] = items[i].text;
+        out->plain |= !items[i].formula;
+    }
+}
+
+static int is_approximation_sign(const char *p, const char *end)
+{
+    math_slice s = math_text_trim(slice(p, end));
+    return math_text_equals(s, "\\approx") || math_text_equals(s, "~") || math_text_equals(s, "~=") || math_text_equals(s, "or about") ||
+           math_text_equals(s, "or approximately");
+}
+
+/* The last item of a stretch of prose with those linked to it. 0 when there is none. */
+static int last_item(math_slice s, unsigned links, math_extract *out)
 {
     const char *end = s.data + s.length;
-    item current, chosen = {0};
-    int have = 0;
-    const char *start = NULL;
+    item run[MATH_MAX_PIECES], current;
+    int count = 0;
     for (const char *p = s.data; next_item(s.data, p, end, &current); p = current.end) {
-        if (have && is_lone_symbol(current.text) && current.formula && !is_lone_symbol(chosen.text))
-            continue; /* "where $n$ is ..." */
-        int joined = have && connects(chosen.end, current.begin, with_and);
-        start = joined ? start : current.begin;
-        chosen = current;
-        have = 1;
+        int lone = count && current.formula && is_lone_symbol(current.text) && !is_lone_symbol(run[count - 1].text);
+        if (lone) /* "where $n$ is ..." */
+            continue;
+        int assignments = count && math_text_is_letter(*run[count - 1].begin) && math_text_is_letter(*current.begin);
+        unsigned allowed = assignments ? LINK_OR | LINK_AND | LINK_COMMA : links;
+        out->exact = count && is_approximation_sign(run[count - 1].end, current.begin) ? run[count - 1].text : (math_slice){NULL, 0};
+        if (!count || count == MATH_MAX_PIECES || !connects(run[count - 1].end, current.begin, allowed))
+            count = 0;
+        run[count++] = current;
     }
-    if (!have)
-        return 0;
-    out->count = 1;
-    out->plain = !chosen.formula || start != chosen.begin;
-    out->pieces[0] = start == chosen.begin ? chosen.text : slice(start, chosen.end);
-    return 1;
+    set_pieces(out, run, count);
+    return count > 0;
+}
+
+/* The item that begins the stretch, with those linked to it. Returns where they end, NULL when it begins
+ * with something else. */
+static const char *first_items(math_slice s, unsigned links, math_extract *out)
+{
+    const char *end = s.data + s.length;
+    item run[MATH_MAX_PIECES];
+    int count = 0;
+    if (!next_item(s.data, s.data, end, &run[0]) || run[0].begin != s.data)
+        return NULL;
+    for (count = 1; count < MATH_MAX_PIECES && next_item(s.data, run[count - 1].end, end, &run[count]); count++)
+        if (!connects(run[count - 1].end, run[count].begin, links))
+            break;
+    set_pieces(out, run, count);
+    return run[count - 1].end;
 }
 
 /* ---- phrases ---------------------------------------------------------------------------------- */
@@ -379,6 +513,22 @@ static const char *skip_blank(const char *p, const char *end)
 {
     while (p < end && (math_text_is_space(*p) || *p == '*' || *p == '_'))
         p++;
+    return p;
+}
+
+/* Skips words that say nothing: "therefore", "simply", "option". */
+static const char *skip_fillers(const char *p, const char *end)
+{
+    static const char *const fillers[] = {"therefore", "thus", "then", "simply", "just", "indeed", "now", "given by", "equal to",
+                                          "exactly", "option", "choice", "letter"};
+    for (size_t i = 0; i < sizeof fillers / sizeof *fillers; i++) {
+        size_t n = strlen(fillers[i]);
+        if (starts_ignoring_case(p, end, fillers[i]) && p + n < end && strchr(" ,:*", p[n])) {
+            for (p += n; p < end && strchr(" ,:*", *p);)
+                p++;
+            i = (size_t)-1;
+        }
+    }
     return p;
 }
 
@@ -394,9 +544,11 @@ static const char *statement_after(const char *p, const char *end)
             for (q = close + 1; q < end && (*q == '*' || *q == ' ');)
                 q++;
     }
+    if (q < end && *q == '"' && q + 1 < end && q[1] == ':') /* JSON */
+        q++;
     if (q < end && (*q == ':' || *q == '='))
-        return skip_blank(q + 1, end);
-    static const char *const verbs[] = {"is ", "is:", "is\n", "is$", "is\\", "would be ", "will be ", "should be ", "equals ", "was ", "are ", "is**", "is *"};
+        return skip_fillers(skip_blank(q + 1, end), end);
+    static const char *const verbs[] = {"\xe6\x98\xaf", "\xe4\xb8\xba", "is ", "is:", "is\n", "is$", "is\\", "would be ", "will be ", "should be ", "equals ", "was ", "are ", "is**", "is *"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (starts_ignoring_case(q, end, verbs[i])) {
             size_t n = strlen(verbs[i]);
@@ -404,101 +556,144 @@ static const char *statement_after(const char *p, const char *end)
             q = skip_blank(q, end);
             if (q < end && *q == ':')
                 q++;
-            return skip_blank(q, end);
+            return skip_fillers(skip_blank(q, end), end);
         }
     return NULL;
 }
 
-/* The answer inside a statement: one formula, a whole expression, or its first or last item. */
+/* The words after a number that may be its unit: "apples", "miles per hour", "cm^2". Returns their end, p
+ * when what follows is more of a sentence. */
+static const char *unit_tail(const char *p, const char *end)
+{
+    static const char *const others[] = {"because", "since", "as", "so", "and", "or", "which", "when", "if", "where", "for", "is",
+                                         "are", "in", "with", "but", "by", "from", "after", "that", "then", "of", "than", "not"};
+    const char *q = p;
+    int words = 0;
+    while (q < end && *q == ' ' && words < 5) {
+        const char *word = q + 1;
+        if (word >= end || !math_text_is_letter(*word))
+            break;
+        for (q = word; q < end && (math_text_is_letter(*q) || strchr("/^.-", *q) || math_text_is_digit(*q));)
+            q++;
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            if (math_text_equals(slice(word, q), others[i]))
+                return words ? word - 1 : p;
+        words++;
+    }
+    return words > 4 || (q < end && !strchr(",.;:!)\n", *q) && math_text_is_letter(*q)) ? p : q;
+}
+
+/* "5 (five)", "5 (since 2+3=5)": without the remark. */
+static math_slice without_remark(math_slice s)
+{
+    const char *open = s.length && s.data[s.length - 1] == ')' ? memchr(s.data, '(', s.length) : NULL;
+    if (!open || open == s.data || open[-1] != ' ' || !math_text_is_letter(open[1]) || !math_text_is_letter(open[2]) || !math_text_is_letter(open[3]))
+        return s;
+    return math_text_trim(slice(s.data, open));
+}
+
+/* Letters that are no function's name and no unit: the statement has words. */
+static int has_words(math_slice s)
+{
+    for (size_t i = 0; i + 2 < s.length; i++)
+        if (s.data[i] == ' ' && math_text_is_letter(s.data[i + 1]) && math_text_is_letter(s.data[i + 2]))
+            return 1;
+    return 0;
+}
+
+/* The answer inside a statement: words, an expression outside dollars ("x = 3", "2 sqrt(3)", "7/2 apples"),
+ * the items it begins with, or its last one. */
 static int read_statement(math_slice s, math_extract *out)
 {
+    item first;
+    const unsigned links = LINK_OR | LINK_AND | LINK_COMMA;
+    s = without_remark(strip_markup(s));
     const char *end = s.data + s.length;
-    s = strip_markup(s);
     if (!s.length)
         return 0;
-    item first;
-    int any = next_item(s.data, s.data, end = s.data + s.length, &first);
-    if (!any) { /* words */
-        out->count = 1;
-        out->plain = 1;
-        out->words = 1;
-        out->pieces[0] = s;
+    if (!next_item(s.data, s.data, end, &first)) { /* words */
+        *out = (math_extract){.pieces = {s}, .count = 1, .plain = 1, .words = 1};
         return 1;
     }
-    /* a statement that is an expression outside dollars: "x = 3", "2 sqrt(3)", "7/2 apples" */
     int dollars = memchr(s.data, '$', s.length) != NULL || first.formula;
-    int words = 0;
-    for (const char *p = s.data; p < end && !words; p++)
-        words = *p == ' ' && p + 1 < end && math_text_is_letter(p[1]);
-    if (!dollars && (first.begin == s.data || !words)) {
-        math_slice whole = s;
-        if (words && first.begin == s.data) { /* number, then words: a unit, or more of a sentence */
-            const char *stop = first.end;
-            while (stop < end && *stop != ',' && *stop != ';' && *stop != '(')
-                stop++;
-            whole = slice(s.data, stop);
+    if (!dollars && !has_words(s)) {
+        *out = (math_extract){.pieces = {s}, .count = 1, .plain = 1};
+        return 1;
+    }
+    const char *after = first_items(s, links, out);
+    if (!after)
+        return last_item(s, links, out);
+    if (out->count == 1 && !first.formula)
+        out->pieces[0] = slice(s.data, unit_tail(after, end));
+    return 1;
+}
+
+/* The word at p that announces an answer: its length, 0 for others. */
+static size_t announcing_word(const char *p, const char *end)
+{
+    static const char *const words[] = {"answers", "answer", "result", "option", "choice", "ans"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (starts_ignoring_case(p, end, words[i])) {
+            size_t n = strlen(words[i]);
+            return p + n < end && math_text_is_letter(p[n]) ? 0 : n;
         }
-        out->count = 1;
-        out->plain = 1;
-        out->pieces[0] = whole;
-        return 1;
+    return starts(p, end, "\xe7\xad\x94\xe6\xa1\x88") ? 6 : 0;
+}
+
+static int follows_final(const char *begin, const char *p)
+{
+    while (p > begin && (p[-1] == ' ' || p[-1] == '*'))
+        p--;
+    return p - begin >= 5 && math_text_starts(slice(p - 5, p), "final");
+}
+
+/* A statement ends with its sentence; displayed formulas span lines. */
+static const char *statement_end(const char *p, const char *end)
+{
+    math_slice content;
+    const char *after;
+    if ((starts(p, end, "\\[") || starts(p, end, "$$")) && read_formula(p, end, &content, &after))
+        return after;
+    return sentence_end(p, end);
+}
+
+/* Where the statement begins that the word at p announces; NULL when it announces none. */
+static const char *announced(const finder *f, const char *p, int final)
+{
+    if (p > f->begin && math_text_is_letter(p[-1]))
+        return NULL;
+    size_t word = announcing_word(p, f->end);
+    if (!word) {
+        int label = !final && *p == 'A' && p + 1 < f->end && p[1] == ':' && (p == f->begin || p[-1] == '\n');
+        return label ? skip_blank(p + 2, f->end) : NULL;
     }
-    if (first.begin == s.data) { /* begins with an item: that one, with what is joined to it */
-        const char *stop = first.end;
-        item next;
-        while (next_item(s.data, stop, end, &next) && connects(stop, next.begin, 1))
-            stop = next.end;
-        out->count = 1;
-        out->plain = stop != first.end || !first.formula;
-        out->pieces[0] = stop == first.end ? first.text : slice(s.data, stop);
-        return 1;
-    }
-    return last_item(s, 1, out);
+    if (follows_final(f->begin, p) != final)
+        return NULL;
+    const char *after = p + word;
+    if (final && after < f->end && (starts(after, f->end, "**\n") || *after == '\n'))
+        return skip_blank(after, f->end);
+    return statement_after(after, f->end);
 }
 
 /* The last "answer is"/"Answer:" (or with `final` before it). Returns its position. */
 static const char *find_phrase(const finder *f, int final, math_extract *out)
 {
-    const char *found = NULL;
-    for (const char *p = f->begin; p < f->end; p++) {
-        if ((*p != 'a' && *p != 'A') || (p > f->begin && math_text_is_letter(p[-1])))
+    int tries = 0;
+    for (const char *p = f->end; p-- > f->begin && tries < MAX_TRIES;) {
+        if (*p != 'a' && *p != 'A' && *p != 'r' && *p != 'R' && *p != 'o' && *p != 'O' && *p != 'c' && *p != 'C' && *p != '\xe7')
             continue;
-        const char *after;
-        if (starts_ignoring_case(p, f->end, "answer")) {
-            const char *q = p;
-            while (q > f->begin && (q[-1] == ' ' || q[-1] == '*'))
-                q--;
-            int is_final = q - f->begin >= 5 && math_text_starts(slice(q - 5, q), "final");
-            if (is_final != final)
-                continue;
-            after = p + 6;
-            if (final && after < f->end && (starts(after, f->end, "**\n") || *after == '\n')) {
-                after = skip_blank(after, f->end);
-                goto statement;
-            }
-            after = statement_after(after, f->end);
-        } else if (!final && *p == 'A' && p + 1 < f->end && p[1] == ':' && (p == f->begin || p[-1] == '\n')) {
-            after = skip_blank(p + 2, f->end);
-        } else {
-            continue;
-        }
+        const char *after = announced(f, p, final);
         if (!after || after >= f->end)
             continue;
-    statement:;
         math_extract candidate = {0};
-        const char *stop = sentence_end(after, f->end);
-        if (starts(after, f->end, "\\[") || starts(after, f->end, "$$")) { /* displayed formulas span lines */
-            math_slice content;
-            const char *end;
-            if (read_formula(after, f->end, &content, &end))
-                stop = end;
-        }
-        if (read_statement(slice(after, stop), &candidate)) {
+        const char *limit = f->end - after > MAX_STATEMENT ? after + MAX_STATEMENT : f->end;
+        tries++;
+        if (read_statement(slice(after, statement_end(after, limit)), &candidate)) {
             *out = candidate;
-            found = p;
+            return p;
         }
     }
-    return found;
+    return NULL;
 }
 
 /* ---- tags and markers ---------------------------------------------------------------------------- */
@@ -507,7 +702,7 @@ static const char *find_last(const char *begin, const char *end, const char *wor
 {
     size_t n = strlen(word);
     for (const char *p = end - n; p >= begin; p--)
-        if (*p == *word && memcmp(p, word, n) == 0)
+        if (*p == *word && starts_ignoring_case(p, end, word))
             return p;
     return NULL;
 }
@@ -584,8 +779,8 @@ static int read_content(math_slice content, math_extract *out, const char *sourc
         return 1;
     }
     math_extract statement = {0};
-    if (content.length > 60 || memchr(content.data, '\n', content.length)) {
-        if (find_phrase(&inner, 1, &statement) || find_phrase(&inner, 0, &statement) || last_item(content, 0, &statement)) {
+    if (content.length > 60 || memchr(content.data, '\n', content.length) || count_words(content) > 2) {
+        if (find_phrase(&inner, 1, &statement) || find_phrase(&inner, 0, &statement) || last_item(content, LINK_OR, &statement)) {
             *out = statement;
             out->source = source;
             return 1;
@@ -629,22 +824,6 @@ static int is_bare(math_slice s)
     return s.length <= 400 && !memchr(s.data, '\n', s.length);
 }
 
-/* Words in a text, LaTeX commands not counted. */
-static int count_words(math_slice s)
-{
-    int words = 0;
-    size_t run = 0;
-    for (size_t i = 0; i <= s.length; i++) {
-        if (i < s.length && math_text_is_letter(s.data[i])) {
-            run++;
-            continue;
-        }
-        words += run >= 2 && !(i > run && s.data[i - run - 1] == '\\');
-        run = 0;
-    }
-    return words;
-}
-
 /* "7/2", "x = 3", "18 dollars", "sqrt(2)", "no solution" are answers; "Therefore, 2 + 3 = 5" and "5 is too
  * small" are sentences. */
 static int has_prose(math_slice s)
@@ -656,7 +835,22 @@ static int has_prose(math_slice s)
     for (size_t i = 0; i < sizeof openers / sizeof *openers; i++)
         if (n < s.length && math_text_equals((math_slice){s.data, n}, openers[i]))
             return 1;
-    return count_words(s) > 2;
+    int digits = 0;
+    for (size_t i = 0; i < s.length; i++)
+        digits |= math_text_is_digit(s.data[i]);
+    return count_words(s) > (digits ? 2 : 5);
+}
+
+/* "Total: 5", "Option C": without the words in front. */
+static math_slice without_label(math_slice s)
+{
+    size_t n = 0;
+    while (n < s.length && (math_text_is_letter(s.data[n]) || s.data[n] == ' '))
+        n++;
+    const char *end = s.data + s.length, *p = skip_fillers(s.data, end);
+    if (n > 2 && n + 1 < s.length && s.data[n] == ':' && n < 40 && s.data[n + 1] != '/')
+        p = s.data + n + 1;
+    return strip_markup(slice(p, end));
 }
 
 void math_extract_answer(math_extract *out, math_slice response, unsigned from)
@@ -683,9 +877,16 @@ void math_extract_answer(math_extract *out, math_slice response, unsigned from)
     math_slice formula;
     const char *after;
     if ((f.from & GRPO_MATH_FROM_WHOLE) && is_bare(body)) {
+        body = without_remark(without_label(body));
         if (read_formula(body.data, body.data + body.length, &formula, &after) && after == body.data + body.length) {
             use_slice(out, formula, "whole");
             out->plain = 0;
+            return;
+        }
+        const char *last = first_items(body, LINK_OR | LINK_AND | LINK_COMMA, &found);
+        if (last && found.count > 1 && math_text_trim(slice(last, body.data + body.length)).length <= 1 && memchr(body.data, '$', body.length)) {
+            *out = found;
+            out->source = "whole";
             return;
         }
         if (!memchr(body.data, '$', body.length) && !has_prose(body)) {
@@ -694,7 +895,7 @@ void math_extract_answer(math_extract *out, math_slice response, unsigned from)
         }
     }
     found = (math_extract){0};
-    if ((f.from & GRPO_MATH_FROM_LAST) && last_item(slice(f.begin, f.end), 0, &found)) {
+    if ((f.from & GRPO_MATH_FROM_LAST) && last_item(slice(f.end - f.begin > TAIL ? f.end - TAIL : f.begin, f.end), LINK_OR, &found)) {
         *out = found;
         out->source = "last";
     }

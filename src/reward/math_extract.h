@@ -8,6 +8,7 @@ enum { MATH_MAX_PIECES = 16 };
 
 typedef struct math_extract {
     math_slice pieces[MATH_MAX_PIECES]; /* one, or several boxes that belong together */
+    math_slice exact;                   /* what a decimal was said to approximate: "2/3 ~ 0.667" */
     int count;                          /* 0: no answer */
     int plain;                          /* the text stood outside formulas */
     int words;                          /* plain prose: usable as a text answer only */

@@ -6,6 +6,8 @@
 #include "reward/math_lex.h"
 #include "reward/math_text.h"
 
+enum { MAX_GROUPS = 40 /* of three digits in a number */ };
+
 typedef struct lexer {
     math_tree *tree;
     const char *at, *end, *begin;
@@ -102,6 +104,8 @@ static const command commands[] = {
     {"bmod", TOK_MOD, 0}, {"mod", TOK_MOD, 0}, {"pmod", TOK_MOD, 1}, {"complement", TOK_COMPLEMENT, 0},
     {"qed", TOK_END, 0}, {"textstyle", TOK_END, 0}, {"scriptstyle", TOK_END, 0}, {"limits", TOK_END, 0},
     {"nolimits", TOK_END, 0}, {"left", TOK_END, 1}, {"right", TOK_END, 1}, {"middle", TOK_END, 1},
+    {"tiny", TOK_END, 0}, {"small", TOK_END, 0}, {"normalsize", TOK_END, 0}, {"large", TOK_END, 0}, {"Large", TOK_END, 0},
+    {"LARGE", TOK_END, 0}, {"huge", TOK_END, 0}, {"Huge", TOK_END, 0}, {"textcolor", TOK_END, 2},
     {"big", TOK_END, 0}, {"Big", TOK_END, 0}, {"bigg", TOK_END, 0}, {"Bigg", TOK_END, 0}, {"bigl", TOK_END, 0},
     {"bigr", TOK_END, 0}, {"Bigl", TOK_END, 0}, {"Bigr", TOK_END, 0}, {"biggl", TOK_END, 0},
     {"biggr", TOK_END, 0}, {"Biggl", TOK_END, 0}, {"Biggr", TOK_END, 0}, {"bigm", TOK_END, 0},
@@ -124,7 +128,7 @@ static const command words[] = {
     {"infinity", TOK_CONSTANT, MATH_INFINITY}, {"inf", TOK_CONSTANT, MATH_INFINITY},
     {"infty", TOK_CONSTANT, MATH_INFINITY}, {"oo", TOK_CONSTANT, MATH_INFINITY}, {"sqrt", TOK_SQRT, 0},
     {"percent", TOK_PERCENT, 0}, {"degrees", TOK_DEGREE, 1}, {"degree", TOK_DEGREE, 1}, {"deg", TOK_DEGREE, 1},
-    {"union", TOK_SETOP, 'u'}, {"mod", TOK_MOD, 0}, {"cbrt", TOK_SQRT, 3},
+    {"equals", TOK_RELATION, MATH_EQ}, {"union", TOK_SETOP, 'u'}, {"mod", TOK_MOD, 0}, {"cbrt", TOK_SQRT, 3},
 };
 
 static int add_token(lexer *lx, math_token_kind kind, int value, const char *text, size_t length)
@@ -214,7 +218,7 @@ static const char *integer_end(lexer *lx, const char *p)
     if (comma && ((lx->flags & MATH_LEX_LISTS) || (lx->depth > 0 && !lx->spaced_comma)))
         return p + first;
     while (n) {
-        if (n != kind || memcmp(at, separator, n) != 0)
+        if (n != kind || memcmp(at, separator, n) != 0 || groups == MAX_GROUPS)
             return comma ? p + first : at;
         size_t digits = digit_run(lx, at + n);
         if (digits != 3)
@@ -385,6 +389,28 @@ static int is_unit_here(const lexer *lx, int function)
     return function == MATH_F_SEC && (p >= lx->end || !(math_text_is_letter(*p) || strchr("({\\^", *p)));
 }
 
+/* USD 5, Rs 200 */
+static int is_currency_before_number(const lexer *lx, const char *p, size_t n)
+{
+    static const char *const names[] = {"USD", "EUR", "GBP", "CNY", "RMB", "INR", "CAD", "AUD", "JPY", "Rs"};
+    const char *next = p + n;
+    while (next < lx->end && (math_text_is_space(*next) || *next == '.'))
+        next++;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == n && memcmp(names[i], p, n) == 0)
+            return next < lx->end && math_text_is_digit(*next);
+    return 0;
+}
+
+/* "6 x 7" in prose is a product. */
+static int is_times_letter(const lexer *lx, char c)
+{
+    const math_token *last = last_token(lx);
+    if ((c != 'x' && c != 'X') || !(lx->flags & MATH_LEX_PLAIN) || !lx->space || !last || last->kind != TOK_NUMBER)
+        return 0;
+    return lx->end - lx->at > 1 && *lx->at == ' ' && (math_text_is_digit(lx->at[1]) || lx->at[1] == '$');
+}
+
 static int lex_word(lexer *lx)
 {
     char lower[16];
@@ -394,7 +420,9 @@ static int lex_word(lexer *lx)
         n++;
     lx->at += n;
     if (n == 1)
-        return lex_letter(lx, p);
+        return is_times_letter(lx, *p) ? add_token(lx, TOK_TIMES, 0, p, 1) : lex_letter(lx, p);
+    if (is_currency_before_number(lx, p, n))
+        return add_token(lx, TOK_MONEY, 0, p, n);
     if (n >= sizeof lower)
         return add_token(lx, TOK_WORD, 0, p, n);
     for (size_t i = 0; i < n; i++)

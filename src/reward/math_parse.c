@@ -56,25 +56,7 @@ static int is_set(const math_node *node)
 
 math_node *parser_spell(math_parser *p, math_node *node)
 {
-    if (!node || node->kind != MATH_TEXT)
-        return node;
-    size_t n = strlen(node->name);
-    if (node->flags || n == 0 || n > 6) /* \text{...} and long words are one name */
-        return math_node_symbol(p->tree, node->name, n);
-    math_nodes letters = {0};
-    for (size_t i = 0; i < n; i++) {
-        math_node *letter;
-        if (node->name[i] == 'i' || node->name[i] == 'e') {
-            letter = math_node_new(p->tree, MATH_CONSTANT, 0);
-            if (letter)
-                letter->op = node->name[i] == 'i' ? MATH_I : MATH_E;
-        } else {
-            letter = math_node_symbol(p->tree, node->name + i, 1);
-        }
-        if (parser_push(p, &letters, letter) != 0)
-            return NULL;
-    }
-    return letters.count == 1 ? letters.items[0] : parser_collect(p, MATH_MUL, 0, &letters);
+    return node ? math_node_spell(p->tree, node) : NULL;
 }
 
 /* ---- factors and terms ------------------------------------------------------------- */
@@ -148,10 +130,27 @@ static math_node *parse_postfix(math_parser *p, math_node *node)
     return NULL;
 }
 
+/* In "ab^2" the exponent belongs to the b. *front gets the letters before it, NULL when there are none. */
+static math_node *last_letter(math_parser *p, math_node *base, math_node **front)
+{
+    size_t n = base->kind == MATH_TEXT && !base->flags ? strlen(base->name) : 0;
+    *front = NULL;
+    if (n < 2 || n > 6)
+        return base;
+    math_node *head = math_node_new(p->tree, MATH_TEXT, 0), *tail = math_node_new(p->tree, MATH_TEXT, 0);
+    if (!head || !tail || !(head->name = math_tree_text(p->tree, base->name, n - 1)) ||
+        !(tail->name = math_tree_text(p->tree, base->name + n - 1, 1)))
+        return NULL;
+    *front = parser_spell(p, head);
+    return *front ? parser_spell(p, tail) : NULL;
+}
+
 math_node *parse_power(math_parser *p)
 {
     int depth = p->depth;
-    math_node *base = parse_postfix(p, parse_primary(p));
+    math_node *base = parse_postfix(p, parse_primary(p)), *front = NULL;
+    if (base && p->at->kind == TOK_CARET)
+        base = last_letter(p, base, &front);
     while (base && p->at->kind == TOK_CARET) {
         p->at++;
         if (!parser_enter(p))
@@ -162,7 +161,7 @@ math_node *parse_power(math_parser *p)
         base = parse_postfix(p, base);
     }
     p->depth = depth;
-    return base;
+    return front ? math_node_binary(p->tree, MATH_MUL, 0, front, base) : base;
 }
 
 static math_node *parse_signed_power(math_parser *p)
@@ -466,6 +465,18 @@ math_node *parse_list(math_parser *p)
 
 /* ---- entry ------------------------------------------------------------------------- */
 
+/* Words that lead on to the answer: "The answer is", "Answer:". */
+static int ends_open(const math_token *t)
+{
+    static const char *const ends[] = {":", " is", " are", "="};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t n = strlen(ends[i]);
+        if (t->length > n && memcmp(t->text + t->length - n, ends[i], n) == 0)
+            return 1;
+    }
+    return 0;
+}
+
 /* Drops what may stand before and after an answer, and all but the last step of a derivation. */
 static void frame_tokens(math_tokens *tokens, const math_token **begin)
 {
@@ -487,12 +498,19 @@ static void frame_tokens(math_tokens *tokens, const math_token **begin)
     tokens->items[n].kind = TOK_END;
     while (first < n) {
         const math_token *t = &tokens->items[first];
+        int introduces = t->kind == TOK_TEXT && first + 1 < n && t[1].kind != TOK_RELATION && ends_open(t);
         int relation = t->kind == TOK_RELATION && (t->value == MATH_EQ || t->value == MATH_APPROX);
-        if (!relation && t->kind != TOK_COLON && t->kind != TOK_DOT && t->kind != TOK_COMMA && t->kind != TOK_QUAD &&
+        if (!relation && !introduces && t->kind != TOK_COLON && t->kind != TOK_DOT && t->kind != TOK_COMMA && t->kind != TOK_QUAD &&
             t->kind != TOK_AMPERSAND && t->kind != TOK_ARROW)
             break;
         first++;
     }
+    const math_token *t = tokens->items + first;
+    int article = (t->kind == TOK_LETTER && (*t->text == 'a' || *t->text == 'A')) ||
+                  (t->kind == TOK_WORD && (t->length == 2 || t->length == 3) &&
+                   (memcmp(t->text, "an", t->length) == 0 || memcmp(t->text, "the", t->length) == 0 || memcmp(t->text, "The", t->length) == 0));
+    if (article && (t[1].kind == TOK_WORD || t[1].kind == TOK_TEXT) && t[1].space && t[1].length > 2)
+        first++;
     *begin = tokens->items + first;
 }
 

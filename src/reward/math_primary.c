@@ -204,11 +204,15 @@ math_node *parse_argument(math_parser *p, int whole_number)
     }
     case TOK_WORD: { /* \frac ab, 2^xy: one letter */
         math_token *t = (math_token *)p->at;
-        math_node *node = math_node_symbol(p->tree, t->text, 1);
+        math_node *node = math_node_new(p->tree, MATH_TEXT, 0);
+        if (!node || !(node->name = math_tree_text(p->tree, t->text, 1)))
+            return NULL;
         t->text++;
-        if (--t->length == 1)
-            t->kind = TOK_LETTER;
-        return node;
+        if (--t->length == 1) {
+            t->kind = *t->text == 'i' || *t->text == 'e' ? TOK_CONSTANT : TOK_LETTER;
+            t->value = *t->text == 'i' ? MATH_I : MATH_E;
+        }
+        return math_node_spell(p->tree, node);
     }
     default: return parse_primary(p);
     }
@@ -327,7 +331,7 @@ static math_node *parse_geometry(math_parser *p) /* \angle ABC */
     const math_token *sign = p->at++;
     if (sign->value)
         return parser_fail(p, "a logical formula cannot be judged");
-    math_node *operand = parse_argument(p, 1);
+    math_node *operand = p->at->kind == TOK_WORD || p->at->kind == TOK_TEXT ? parse_text(p) : parse_argument(p, 1);
     if (!operand)
         return NULL;
     char text[64] = "";
@@ -903,6 +907,8 @@ const char *parse_unit(math_parser *p)
         } else if (n && (p->at->kind == TOK_DIVIDE || p->at->kind == TOK_TIMES) && is_unit_word(p->at + 1) && p->at->value == 0) {
             append(text, sizeof text, &n, p->at->kind == TOK_DIVIDE ? "/" : ".", 1);
             p->at++;
+        } else if (n && p->at->kind == TOK_DOT && (p->at[1].kind == TOK_WORD || p->at[1].kind == TOK_TEXT)) {
+            p->at++; /* "sq. units" */
         } else if (group && p->at->kind == TOK_RBRACE) {
             group = 0;
             p->at++;

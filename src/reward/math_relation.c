@@ -5,6 +5,11 @@
 
 /* ---- names and assignments ---------------------------------------------------------- */
 
+static int is_minus_one(const math_node *node)
+{
+    return node->kind == MATH_NUMBER && fmpq_equal_si(node->value, -1);
+}
+
 /* Something that names a quantity: x, x_1, f(x), AB, |AB|, (x, y), S_1 : S_2, dy/dx, an area. */
 static int is_name(const math_node *node)
 {
@@ -13,8 +18,6 @@ static int is_name(const math_node *node)
     case MATH_QUANTITY: return is_name(node->args[0]);
     case MATH_CALL:
         return node->op != MATH_F_ROOT && node->op != MATH_F_FACT && node->count == 1 && is_name(node->args[0]);
-    case MATH_POW: /* the denominator of dy/dx */
-        return node->args[1]->kind == MATH_NUMBER && fmpq_equal_si(node->args[1]->value, -1) && is_name(node->args[0]);
     case MATH_TUPLE: case MATH_RATIO:
         for (unsigned i = 0; i < node->count; i++)
             if (!is_name(node->args[i]))
@@ -29,6 +32,28 @@ static int is_upper(const math_node *node)
     return node->kind == MATH_SYMBOL && node->name[0] >= 'A' && node->name[0] <= 'Z';
 }
 
+static int only_symbols(const math_node *node)
+{
+    if (node->kind != MATH_MUL)
+        return node->kind == MATH_SYMBOL || node->kind == MATH_APPLY;
+    for (unsigned i = 0; i < node->count; i++)
+        if (!only_symbols(node->args[i]))
+            return 0;
+    return 1;
+}
+
+/* AB/CD, dy/dx: symbols over symbols. */
+static int is_quotient_name(const math_node *node)
+{
+    const math_node *last = node->args[node->count - 1];
+    if (node->count < 2 || last->kind != MATH_POW || !is_minus_one(last->args[1]) || !only_symbols(last->args[0]))
+        return 0;
+    for (unsigned i = 0; i + 1 < node->count; i++)
+        if (!only_symbols(node->args[i]))
+            return 0;
+    return 1;
+}
+
 /* f(x) written as a product of a letter and a bracket, AB as a product of capital letters, 2 factors of
  * which one is a constant's letter (E, i) included. */
 static int is_product_name(const math_node *node)
@@ -40,8 +65,7 @@ static int is_product_name(const math_node *node)
         upper &= is_upper(node->args[i]);
     if (call && node->args[1]->kind != MATH_SYMBOL && node->args[1]->kind != MATH_TUPLE && node->args[1]->kind != MATH_NUMBER)
         call = 0;
-    return upper || call || (node->args[0]->kind != MATH_NUMBER && node->count == 2 && is_name(node->args[0]) &&
-                             node->args[1]->kind == MATH_POW && is_name(node->args[1]));
+    return upper || call || is_quotient_name(node);
 }
 
 static int all_equal_signs(const math_node *node)
@@ -82,12 +106,13 @@ math_node *math_assigned_value(math_context *ctx, math_node *node)
 
 static math_node *side_difference(math_context *ctx, math_node *node, unsigned i)
 {
-    return math_node_subtract(ctx->tree, node->args[i], node->args[i + 1]);
+    math_node *left = math_node_spell(ctx->tree, node->args[i]), *right = math_node_spell(ctx->tree, node->args[i + 1]);
+    return math_node_subtract(ctx->tree, left, right);
 }
 
 static int is_value(const math_node *node)
 {
-    return node->kind <= MATH_QUANTITY || node->kind == MATH_BIG;
+    return node->kind <= MATH_QUANTITY || node->kind == MATH_BIG || (node->kind == MATH_TEXT && !node->flags);
 }
 
 static int is_equation(const math_node *node)
@@ -101,9 +126,12 @@ static math_answer equations_equal(math_context *ctx, math_node *gold, math_node
     math_node *a = side_difference(ctx, gold, 0), *b = side_difference(ctx, answer, 0);
     if (!a || !b)
         return MATH_UNKNOWN;
-    int factor = math_proportional(ctx, a, b);
-    if (factor != 0) {
+    if (math_proportional(ctx, a, b) != 0) {
         ctx->reason = "the equations agree up to a constant factor";
+        return MATH_YES;
+    }
+    if (math_same_zeros(ctx, a, b)) {
+        ctx->reason = "the equations agree after multiplying by denominators";
         return MATH_YES;
     }
     ctx->reason = "different equations";

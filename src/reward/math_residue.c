@@ -176,6 +176,51 @@ static mp_limb_t residue_of_trigonometric(math_field *field, math_function f, mp
     }
 }
 
+/* Determinant by elimination, up to 24 rows. */
+static mp_limb_t residue_of_determinant(math_field *field, const math_node *matrix)
+{
+    mp_limb_t a[24][24], det = 1;
+    unsigned n = matrix->rows;
+    for (unsigned i = 0; i < n * n; i++)
+        a[i / n][i % n] = math_residue(field, matrix->args[i]);
+    for (unsigned k = 0; k < n; k++) {
+        unsigned pivot = k;
+        while (pivot < n && a[pivot][k] == 0)
+            pivot++;
+        if (pivot == n || !math_spend(field->budget, 10.0 * n * n))
+            return 0;
+        for (unsigned j = 0; pivot != k && j < n; j++) {
+            mp_limb_t x = a[k][j];
+            a[k][j] = a[pivot][j];
+            a[pivot][j] = x;
+        }
+        det = nmod_mul(pivot == k ? det : nmod_neg(det, field->mod), a[k][k], field->mod);
+        mp_limb_t inv = inverse(field, a[k][k]);
+        for (unsigned i = k + 1; i < n; i++) {
+            mp_limb_t factor = nmod_mul(a[i][k], inv, field->mod);
+            for (unsigned j = k; j < n; j++)
+                a[i][j] = nmod_sub(a[i][j], nmod_mul(factor, a[k][j], field->mod), field->mod);
+        }
+    }
+    return det;
+}
+
+/* n over k for a small whole k: n (n-1) ... (n-k+1) / k!. 0 when k is none. */
+static int residue_of_binomial(math_field *field, const math_node *node, mp_limb_t *out)
+{
+    const math_node *k = node->args[1];
+    if (k->kind != MATH_NUMBER || !fmpz_is_one(fmpq_denref(k->value)) || fmpz_sgn(fmpq_numref(k->value)) < 0 ||
+        fmpz_cmp_si(fmpq_numref(k->value), 64) > 0)
+        return 0;
+    mp_limb_t n = math_residue(field, node->args[0]), product = 1, divisor = 1;
+    for (ulong i = 0; i < fmpz_get_ui(fmpq_numref(k->value)); i++) {
+        product = nmod_mul(product, nmod_sub(n, i, field->mod), field->mod);
+        divisor = nmod_mul(divisor, i + 1, field->mod);
+    }
+    *out = node->op == MATH_F_BINOM ? nmod_mul(product, inverse(field, divisor), field->mod) : product;
+    return 1;
+}
+
 static mp_limb_t residue_of_call(math_field *field, const math_node *node)
 {
     math_function f = node->op;
@@ -188,6 +233,12 @@ static mp_limb_t residue_of_call(math_field *field, const math_node *node)
         return r;
     }
     fmpq_clear(q);
+    const math_node *first = node->args[0];
+    if (f == MATH_F_DET && first->kind == MATH_MATRIX && first->rows == first->columns && first->rows <= 24)
+        return residue_of_determinant(field, first);
+    mp_limb_t binomial;
+    if ((f == MATH_F_BINOM || f == MATH_F_PERM) && residue_of_binomial(field, node, &binomial))
+        return binomial;
     if (f == MATH_F_LN)
         return residue_of_ln(field, node->args[0]);
     if (f == MATH_F_LOG) {
@@ -327,4 +378,46 @@ mp_limb_t math_residue(math_field *field, const math_node *node)
     case MATH_TEXT: return residue_of_text(field, node);
     default: return residue_of_structure(field, node);
     }
+}
+
+/* ---- fractions ------------------------------------------------------------------------- */
+
+static void multiply(math_field *field, math_fraction *a, math_fraction b)
+{
+    a->numerator = nmod_mul(a->numerator, b.numerator, field->mod);
+    a->denominator = nmod_mul(a->denominator, b.denominator, field->mod);
+}
+
+static void add(math_field *field, math_fraction *a, math_fraction b)
+{
+    mp_limb_t x = nmod_mul(a->numerator, b.denominator, field->mod), y = nmod_mul(b.numerator, a->denominator, field->mod);
+    a->numerator = nmod_add(x, y, field->mod);
+    a->denominator = nmod_mul(a->denominator, b.denominator, field->mod);
+}
+
+math_fraction math_residue_fraction(math_field *field, const math_node *node)
+{
+    math_fraction r = {node->kind == MATH_ADD ? 0 : 1, 1};
+    if (node->kind == MATH_ADD || node->kind == MATH_MUL) {
+        for (unsigned i = 0; i < node->count; i++) {
+            math_fraction x = math_residue_fraction(field, node->args[i]);
+            if (node->kind == MATH_ADD)
+                add(field, &r, x);
+            else
+                multiply(field, &r, x);
+        }
+        return r;
+    }
+    const math_node *e = node->kind == MATH_POW ? node->args[1] : NULL;
+    if (e && e->kind == MATH_NUMBER && fmpz_is_one(fmpq_denref(e->value)) && fmpz_bits(fmpq_numref(e->value)) <= 40) {
+        mp_limb_t n = fmpz_get_ui(fmpq_numref(e->value));
+        r = math_residue_fraction(field, node->args[0]);
+        r.numerator = n_powmod2_ui_preinv(r.numerator, n, field->mod.n, field->mod.ninv);
+        r.denominator = n_powmod2_ui_preinv(r.denominator, n, field->mod.n, field->mod.ninv);
+        if (fmpz_sgn(fmpq_numref(e->value)) < 0)
+            r = (math_fraction){r.denominator, r.numerator};
+        return r;
+    }
+    r.numerator = math_residue(field, node);
+    return r;
 }

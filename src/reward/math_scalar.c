@@ -142,7 +142,7 @@ static math_answer numbers_equal(math_context *ctx, math_node *a, math_node *b)
         if (!acb_contains_zero(d)) {
             answer = MATH_NO;
             ctx->reason = "the values differ (proved by ball arithmetic)";
-        } else if (i == 1 && below(d, scale - SURE_PRECISION * 3 / 4)) {
+        } else if (i == 1 && below(d, (scale > -100 ? scale : -100) - SURE_PRECISION * 3 / 4)) {
             math_node *node = math_node_subtract(ctx->tree, a, b);
             double bits = node ? math_separation_bits(node, MOST_PRECISION) : -1;
             answer = MATH_YES;
@@ -245,13 +245,13 @@ static int is_finite_decimal(const fmpq_t q)
     return result;
 }
 
-/* The decimal is `value` rounded to its last place, or cut off there. */
-static math_answer is_rounding(math_context *ctx, math_node *decimal, math_node *value)
+int math_is_rounding(math_context *ctx, math_node *decimal, math_node *value, int least_places)
 {
-    int places = places_of(decimal), dots = has_dots(decimal);
-    if (places > 1000 || significant_of(decimal) < (dots ? 3 : ctx->options->decimal_places) ||
-        places < (dots ? 3 : ctx->options->decimal_places))
-        return MATH_NO;
+    if (!is_literal_decimal(decimal))
+        return 0;
+    int places = places_of(decimal);
+    if (places > 1000 || places < least_places || significant_of(decimal) < least_places)
+        return 0;
     math_point point;
     point_init(ctx, &point, 1, 128 + places * 4);
     acb_t d, v;
@@ -259,7 +259,7 @@ static math_answer is_rounding(math_context *ctx, math_node *decimal, math_node 
     acb_init(d);
     acb_init(v);
     arb_init(unit);
-    math_answer answer = MATH_NO;
+    int answer = 0;
     if (math_ball(&point, decimal, d) == MATH_BALL_OK && math_ball(&point, value, v) == MATH_BALL_OK && acb_is_real(v)) {
         int negative = arb_is_negative(acb_realref(v));
         arb_set_ui(unit, 10);
@@ -272,12 +272,12 @@ static math_answer is_rounding(math_context *ctx, math_node *decimal, math_node 
         arb_abs(acb_realref(v), acb_realref(v));
         arb_mul_2exp_si(acb_realref(v), acb_realref(v), 1);
         int rounded = arb_le(acb_realref(v), unit);
-        answer = cut || rounded ? MATH_YES : MATH_NO;
+        answer = cut || rounded;
     }
     acb_clear(d);
     acb_clear(v);
     arb_clear(unit);
-    if (answer == MATH_YES)
+    if (answer)
         ctx->reason = "the decimal is the value rounded to its last place";
     return answer;
 }
@@ -295,7 +295,8 @@ static math_answer decimals_equal(math_context *ctx, math_node *a, math_node *b)
         int finite = math_exact(value, q, &small) == MATH_EXACT && is_finite_decimal(q);
         fmpq_clear(q);
         int longer = is_literal_decimal(value) && places_of(value) > places_of(decimal);
-        if ((!finite || longer || has_dots(decimal)) && is_rounding(ctx, decimal, value) == MATH_YES)
+        int dots = has_dots(decimal);
+        if ((!finite || longer || dots) && math_is_rounding(ctx, decimal, value, dots ? 3 : ctx->options->decimal_places))
             return MATH_YES;
     }
     return MATH_NO;
@@ -363,6 +364,12 @@ static math_answer decide(math_context *ctx, math_node *gold, math_node *answer)
 math_answer math_scalar_equal(math_context *ctx, math_node *gold, math_node *answer)
 {
     math_answer verdict = MATH_UNKNOWN;
+    int sign;
+    if ((has_constant(answer, MATH_INFINITY) && !math_is_infinity(answer, &sign)) ||
+        (has_constant(gold, MATH_INFINITY) && !math_is_infinity(gold, &sign))) {
+        ctx->reason = "arithmetic with infinity has no value";
+        return MATH_NO;
+    }
     if (decide_exactly(ctx, gold, answer, &verdict) <= 0) {
         verdict = decide(ctx, gold, answer);
         if (verdict != MATH_YES && (has_bare_log(gold) || has_bare_log(answer))) { /* log may mean ln */
@@ -488,4 +495,20 @@ int math_proportional(math_context *ctx, math_node *a, math_node *b)
         return sign ? sign : 2;
     }
     return opaque ? proportional_balls(ctx, a, b) : 0;
+}
+
+int math_same_zeros(math_context *ctx, const math_node *a, const math_node *b)
+{
+    make_fields(ctx);
+    mp_limb_t x[2], y[2];
+    for (int i = 0; i < 2; i++) {
+        math_field *f = &ctx->fields[i];
+        f->undefined = 0;
+        x[i] = math_residue_fraction(f, a).numerator;
+        y[i] = math_residue_fraction(f, b).numerator;
+        if (f->undefined)
+            return 0;
+    }
+    nmod_t mod = ctx->fields[0].mod;
+    return ctx->budget.left > 0 && x[0] && y[0] && nmod_mul(x[0], y[1], mod) == nmod_mul(x[1], y[0], mod);
 }

@@ -15,6 +15,7 @@ typedef struct part {
 typedef struct real_set {
     part parts[MAX_PARTS];
     unsigned count;
+    const math_node *variable; /* whose values these are; NULL: it was not said */
 } real_set;
 
 static int build(math_context *ctx, math_node *node, real_set *out);
@@ -244,14 +245,23 @@ static int solve_step(math_context *ctx, math_node *left, int relation, math_nod
     }
 }
 
+static int build_membership(math_context *ctx, math_node *node, real_set *out)
+{
+    real_set inside;
+    if (node->args[0]->kind != MATH_SYMBOL || build(ctx, node->args[1], &inside) != 0)
+        return -1;
+    if (node->relations[0] == MATH_IN)
+        *out = inside;
+    else if (complement(&inside, out) != 0)
+        return -1;
+    out->variable = node->args[0];
+    return 0;
+}
+
 static int build_relation(math_context *ctx, math_node *node, real_set *out)
 {
-    if (node->count == 2 && node->relations[0] == MATH_IN)
-        return node->args[0]->kind == MATH_SYMBOL ? build(ctx, node->args[1], out) : -1;
-    if (node->count == 2 && node->relations[0] == MATH_NOTIN && node->args[0]->kind == MATH_SYMBOL) {
-        real_set inside;
-        return build(ctx, node->args[1], &inside) == 0 ? complement(&inside, out) : -1;
-    }
+    if (node->count == 2 && (node->relations[0] == MATH_IN || node->relations[0] == MATH_NOTIN))
+        return build_membership(ctx, node, out);
     int several = 0;
     const math_node *variable = NULL;
     for (unsigned i = 0; i < node->count; i++)
@@ -271,6 +281,7 @@ static int build_relation(math_context *ctx, math_node *node, real_set *out)
             return -1;
         *out = both;
     }
+    out->variable = variable;
     return 0;
 }
 
@@ -341,12 +352,21 @@ static int build_operation(math_context *ctx, math_node *node, real_set *out)
 static int build_list(math_context *ctx, math_node *node, real_set *out)
 {
     real_set both, all, any;
+    const math_node *variable = NULL;
+    int only_values = 1;
+    for (unsigned i = 0; i < node->count; i++) /* x = 1, x = 2 is a list of values */
+        only_values &= node->args[i]->kind == MATH_RELATION && node->args[i]->relations[0] == MATH_EQ;
+    if (only_values)
+        return -1;
     for (unsigned i = 0; i < node->count; i++) {
         math_node *item = node->args[i];
         int relation = item->kind == MATH_RELATION || item->kind == MATH_LIST;
         int interval = item->kind == MATH_TUPLE && node->op != MATH_COMMA;
         if ((!relation && !interval && item->kind != MATH_SETOP) || build(ctx, item, &both) != 0)
             return -1;
+        if (variable && both.variable && !math_same_residue(ctx, variable, both.variable))
+            return -1;
+        variable = both.variable ? both.variable : variable;
         if (i == 0) {
             all = any = both;
             continue;
@@ -358,6 +378,7 @@ static int build_list(math_context *ctx, math_node *node, real_set *out)
     }
     int tuples = node->args[0]->kind == MATH_TUPLE || node->args[0]->kind == MATH_SETOP;
     *out = node->op == MATH_OR || tuples || (node->op == MATH_COMMA && all.count == 0) ? any : all;
+    out->variable = variable;
     return 0;
 }
 
@@ -371,16 +392,20 @@ static int build_builder(math_context *ctx, math_node *node, real_set *out)
     math_node *variable = has_domain ? element->args[0] : element;
     if (variable->kind != MATH_SYMBOL || build(ctx, node->args[1], &condition) != 0)
         return -1;
-    if (!has_domain) {
+    if (condition.variable && !math_same_residue(ctx, variable, condition.variable))
+        return -1;
+    if (!has_domain)
         *out = condition;
-        return 0;
-    }
-    return intersect(ctx, &domain, &condition, out);
+    else if (intersect(ctx, &domain, &condition, out) != 0)
+        return -1;
+    out->variable = NULL;
+    return 0;
 }
 
 static int build(math_context *ctx, math_node *node, real_set *out)
 {
     out->count = 0;
+    out->variable = NULL;
     if (!math_spend(&ctx->budget, 500) || ctx->depth > 60)
         return -1;
     ctx->depth++;
@@ -420,6 +445,10 @@ math_answer math_set_equal(math_context *ctx, math_node *gold, math_node *answer
     real_set *sets = math_tree_alloc(ctx->tree, 2 * sizeof *sets);
     if (!sets || build(ctx, gold, &sets[0]) != 0 || build(ctx, answer, &sets[1]) != 0)
         return MATH_UNKNOWN;
+    if (sets[0].variable && sets[1].variable && !math_same_residue(ctx, sets[0].variable, sets[1].variable)) {
+        ctx->reason = "statements about different variables";
+        return MATH_NO;
+    }
     int same = sets[0].count == sets[1].count;
     for (unsigned i = 0; same && i < sets[0].count; i++) {
         const part *p = &sets[0].parts[i], *q = &sets[1].parts[i];

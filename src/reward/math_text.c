@@ -53,46 +53,52 @@ int math_text_equals(math_slice t, const char *lower)
 static const struct {
     unsigned code;
     const char *text;
-} replacements[] = {
+} replacements[] = { /* sorted */
     {0x00A2, " cents "}, {0x00A3, "\\pounds "}, {0x00A5, "\\yen "}, {0x00AC, "\\neg "}, {0x00AD, ""},
-    {0x00B0, "^\\circ "}, {0x00B1, "\\pm "}, {0x00B4, "'"},
-    {0x00B7, "\\cdot "}, {0x00BC, "\\frac{1}{4}"}, {0x00BD, "\\frac{1}{2}"},
-    {0x00BE, "\\frac{3}{4}"}, {0x00D7, "\\times "}, {0x00F7, "\\div "}, {0x0393, "\\Gamma "},
-    {0x0394, "\\Delta "}, {0x0398, "\\Theta "}, {0x039B, "\\Lambda "}, {0x03A0, "\\Pi "},
+    {0x00B0, "^\\circ "}, {0x00B1, "\\pm "}, {0x00B4, "'"}, {0x00B7, "\\cdot "}, {0x00BC, "\\frac{1}{4}"},
+    {0x00BD, "\\frac{1}{2}"}, {0x00BE, "\\frac{3}{4}"}, {0x00D7, "\\times "}, {0x00F7, "\\div "},
+    {0x0393, "\\Gamma "}, {0x0394, "\\Delta "}, {0x0398, "\\Theta "}, {0x039B, "\\Lambda "}, {0x03A0, "\\Pi "},
     {0x03A3, "\\Sigma "}, {0x03A6, "\\Phi "}, {0x03A8, "\\Psi "}, {0x03A9, "\\Omega "}, {0x03B1, "\\alpha "},
     {0x03B2, "\\beta "}, {0x03B3, "\\gamma "}, {0x03B4, "\\delta "}, {0x03B5, "\\epsilon "},
     {0x03B6, "\\zeta "}, {0x03B7, "\\eta "}, {0x03B8, "\\theta "}, {0x03B9, "\\iota "}, {0x03BA, "\\kappa "},
     {0x03BB, "\\lambda "}, {0x03BC, "\\mu "}, {0x03BD, "\\nu "}, {0x03BE, "\\xi "}, {0x03C0, "\\pi "},
     {0x03C1, "\\rho "}, {0x03C3, "\\sigma "}, {0x03C4, "\\tau "}, {0x03C5, "\\upsilon "}, {0x03C6, "\\phi "},
-    {0x03C7, "\\chi "}, {0x03C8, "\\psi "}, {0x03C9, "\\omega "}, {0x03D5, "\\phi "}, {0x066A, "\\%"},
-    {0x066B, "."}, {0x066C, ","}, {0x060C, ","}, {0x061B, ";"}, {0x2010, "-"}, {0x2011, "-"}, {0x2012, "-"},
-    {0x2013, "-"}, {0x2014, " "}, {0x2016, "\\|"}, {0x2018, "'"}, {0x2019, "'"}, {0x201C, "\""},
-    {0x201D, "\""}, {0x2022, "\\cdot "}, {0x2026, "\\ldots "}, {0x2032, "'"}, {0x2033, "''"},
-    {0x2044, "/"}, {0x2061, " "}, {0x2062, "\\cdot "}, {0x20AC, "\\euro "}, {0x20B9, "\\euro "}, {0x2102, "\\mathbb{C}"},
-    {0x2107, "e"}, {0x2115, "\\mathbb{N}"}, {0x211A, "\\mathbb{Q}"}, {0x211D, "\\mathbb{R}"}, {0x2124, "\\mathbb{Z}"},
-    {0x2148, "i"}, {0x2147, "e"}, {0x2150, "\\frac{1}{7}"}, {0x2151, "\\frac{1}{9}"}, {0x2152, "\\frac{1}{10}"},
+    {0x03C7, "\\chi "}, {0x03C8, "\\psi "}, {0x03C9, "\\omega "}, {0x03D5, "\\phi "}, {0x060C, ","},
+    {0x061B, ";"}, {0x066A, "\\%"}, {0x066B, "."}, {0x066C, ","}, {0x2010, "-"}, {0x2011, "-"}, {0x2012, "-"},
+    {0x2013, "-"}, {0x2014, " "}, {0x2016, "\\|"}, {0x2018, "'"}, {0x2019, "'"}, {0x201C, "\""}, {0x201D, "\""},
+    {0x2022, "\\cdot "}, {0x2026, "\\ldots "}, {0x2032, "'"}, {0x2033, "''"}, {0x2044, "/"}, {0x2061, " "},
+    {0x2062, "\\cdot "}, {0x20AC, "\\euro "}, {0x20B9, "\\euro "}, {0x2102, "\\mathbb{C}"}, {0x2107, "e"},
+    {0x2115, "\\mathbb{N}"}, {0x211A, "\\mathbb{Q}"}, {0x211D, "\\mathbb{R}"}, {0x2124, "\\mathbb{Z}"},
+    {0x2147, "e"}, {0x2148, "i"}, {0x2150, "\\frac{1}{7}"}, {0x2151, "\\frac{1}{9}"}, {0x2152, "\\frac{1}{10}"},
     {0x2153, "\\frac{1}{3}"}, {0x2154, "\\frac{2}{3}"}, {0x2155, "\\frac{1}{5}"}, {0x2156, "\\frac{2}{5}"},
     {0x2157, "\\frac{3}{5}"}, {0x2158, "\\frac{4}{5}"}, {0x2159, "\\frac{1}{6}"}, {0x215A, "\\frac{5}{6}"},
     {0x215B, "\\frac{1}{8}"}, {0x215C, "\\frac{3}{8}"}, {0x215D, "\\frac{5}{8}"}, {0x215E, "\\frac{7}{8}"},
     {0x2190, "\\leftarrow "}, {0x2192, "\\to "}, {0x21D2, "\\Rightarrow "}, {0x21D4, "\\Leftrightarrow "},
-    {0x2200, "\\forall "}, {0x2205, "\\emptyset "}, {0x2206, "\\Delta "}, {0x2208, "\\in "}, {0x2209, "\\notin "},
-    {0x2211, "\\sum "}, {0x220F, "\\prod "}, {0x2212, "-"}, {0x2213, "\\mp "}, {0x2215, "/"}, {0x2216, "\\setminus "},
-    {0x2217, "*"}, {0x2218, "\\circ "}, {0x2219, "\\cdot "}, {0x221A, "\\sqrt "}, {0x221B, "\\sqrt[3] "},
-    {0x221C, "\\sqrt[4] "}, {0x221E, "\\infty "}, {0x2220, "\\angle "}, {0x2223, "|"}, {0x2225, "\\|"}, {0x2227, "\\land "},
-    {0x2228, "\\lor "}, {0x2229, "\\cap "}, {0x222A, "\\cup "}, {0x222B, "\\int "}, {0x2234, "\\therefore "},
-    {0x2236, ":"}, {0x223C, "\\sim "}, {0x2243, "\\simeq "}, {0x2245, "\\cong "}, {0x2248, "\\approx "}, {0x2260, "\\ne "}, {0x2261, "\\equiv "},
-    {0x2264, "\\le "}, {0x2265, "\\ge "}, {0x2266, "\\le "}, {0x2267, "\\ge "}, {0x2282, "\\subset "},
-    {0x2286, "\\subseteq "}, {0x22C5, "\\cdot "}, {0x22EF, "\\cdots "}, {0x2308, "\\lceil "}, {0x2309, "\\rceil "}, {0x230A, "\\lfloor "},
-    {0x230B, "\\rfloor "}, {0x2A7D, "\\le "}, {0x2A7E, "\\ge "}, {0x3001, ","}, {0x3002, "."}, {0x548C, " and "},
-    {0x5143, " yuan "}, {0x6216, " or "},
+    {0x2200, "\\forall "}, {0x2205, "\\emptyset "}, {0x2206, "\\Delta "}, {0x2208, "\\in "},
+    {0x2209, "\\notin "}, {0x220F, "\\prod "}, {0x2211, "\\sum "}, {0x2212, "-"}, {0x2213, "\\mp "},
+    {0x2215, "/"}, {0x2216, "\\setminus "}, {0x2217, "*"}, {0x2218, "\\circ "}, {0x2219, "\\cdot "},
+    {0x221A, "\\sqrt "}, {0x221B, "\\sqrt[3] "}, {0x221C, "\\sqrt[4] "}, {0x221E, "\\infty "},
+    {0x2220, "\\angle "}, {0x2223, "|"}, {0x2225, "\\|"}, {0x2227, "\\land "}, {0x2228, "\\lor "},
+    {0x2229, "\\cap "}, {0x222A, "\\cup "}, {0x222B, "\\int "}, {0x2234, "\\therefore "}, {0x2236, ":"},
+    {0x223C, "\\sim "}, {0x2243, "\\simeq "}, {0x2245, "\\cong "}, {0x2248, "\\approx "}, {0x2260, "\\ne "},
+    {0x2261, "\\equiv "}, {0x2264, "\\le "}, {0x2265, "\\ge "}, {0x2266, "\\le "}, {0x2267, "\\ge "},
+    {0x2282, "\\subset "}, {0x2286, "\\subseteq "}, {0x22C5, "\\cdot "}, {0x22EF, "\\cdots "},
+    {0x2308, "\\lceil "}, {0x2309, "\\rceil "}, {0x230A, "\\lfloor "}, {0x230B, "\\rfloor "}, {0x2A7D, "\\le "},
+    {0x2A7E, "\\ge "}, {0x3001, ","}, {0x3002, "."}, {0x5143, " yuan "}, {0x548C, " and "}, {0x6216, " or "},
 };
 
 static const char *find_replacement(unsigned code)
 {
-    size_t n = sizeof replacements / sizeof *replacements;
-    for (size_t i = 0; i < n; i++)
-        if (replacements[i].code == code)
-            return replacements[i].text;
+    size_t low = 0, high = sizeof replacements / sizeof *replacements;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (replacements[middle].code == code)
+            return replacements[middle].text;
+        if (replacements[middle].code < code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return NULL;
 }
 

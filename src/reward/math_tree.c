@@ -163,6 +163,25 @@ math_node *math_node_divide(math_tree *tree, math_node *a, math_node *b)
                             math_node_binary(tree, MATH_POW, 0, b, math_node_integer(tree, -1)));
 }
 
+math_node *math_node_spell(math_tree *tree, math_node *node)
+{
+    size_t n = node->kind == MATH_TEXT ? strlen(node->name) : 0;
+    if (node->kind != MATH_TEXT)
+        return node;
+    if (node->flags || n == 0 || n > 6) /* \text{...} and long words are one name */
+        return math_node_symbol(tree, node->name, n);
+    math_node *product = math_node_new(tree, MATH_MUL, (unsigned)n);
+    for (size_t i = 0; product && i < n; i++) {
+        char c = node->name[i];
+        math_node *letter = c == 'i' || c == 'e' ? math_node_new(tree, MATH_CONSTANT, 0) : math_node_symbol(tree, &c, 1);
+        if (letter && letter->kind == MATH_CONSTANT)
+            letter->op = c == 'i' ? MATH_I : MATH_E;
+        if (!(product->args[i] = letter))
+            return NULL;
+    }
+    return product && n == 1 ? product->args[0] : product;
+}
+
 int math_node_has_symbols(const math_node *node)
 {
     if (node->kind == MATH_SYMBOL || node->kind == MATH_APPLY || node->kind == MATH_TEXT)

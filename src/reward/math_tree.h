@@ -118,6 +118,9 @@ math_node *math_node_negate(math_tree *tree, math_node *a);
 math_node *math_node_subtract(math_tree *tree, math_node *a, math_node *b);
 math_node *math_node_divide(math_tree *tree, math_node *a, math_node *b);
 
+/* Words that stand for products (xy) as products of symbols; other nodes come back unchanged. */
+math_node *math_node_spell(math_tree *tree, math_node *node);
+
 /* Whether a symbol or an unknown function occurs below. */
 int math_node_has_symbols(const math_node *node);
 

@@ -48,6 +48,13 @@ typedef struct math_field {
 void math_field_init(math_field *field, mp_limb_t seed, math_budget *budget);
 mp_limb_t math_residue(math_field *field, const math_node *node);
 
+/* The same as a fraction whose parts are polynomials' residues: common denominators are multiplied out
+ * and nothing is cancelled. */
+typedef struct math_fraction {
+    mp_limb_t numerator, denominator;
+} math_fraction;
+math_fraction math_residue_fraction(math_field *field, const math_node *node);
+
 /* ---- balls ------------------------------------------------------------------------- */
 
 typedef enum math_ball_status { MATH_BALL_OK, MATH_BALL_UNDEFINED, MATH_BALL_UNKNOWN, MATH_BALL_BUDGET } math_ball_status;

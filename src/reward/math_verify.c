@@ -10,7 +10,7 @@
 #include "reward/math_extract.h"
 #include "reward/math_parse.h"
 
-enum { MAX_RESPONSE = 1 << 20, WORK_UNITS = 20000000 };
+enum { MAX_RESPONSE = 1 << 18, WORK_UNITS = 20000000 };
 
 /* FLINT keeps caches for each thread; they are freed when the thread ends. */
 static pthread_key_t cleanup_key;
@@ -238,6 +238,13 @@ static math_answer compare_other_readings(verification *v, math_slice answer_res
             if (compare_nodes(v, g, a) == MATH_YES)
                 return MATH_YES;
         }
+    }
+    if (v->answer.extract.exact.length) {
+        other = v->answer;
+        other.extract.pieces[0] = v->answer.extract.exact;
+        if (read_side(tree, &other, 0) && math_is_rounding(&v->ctx, v->answer.node, other.node, 0) &&
+            compare_nodes(v, v->gold.node, other.node) == MATH_YES)
+            return MATH_YES;
     }
     math_node *gold_comma = read_decimal_comma(tree, &v->gold.extract), *answer_comma = read_decimal_comma(tree, &v->answer.extract);
     if (gold_comma && compare_nodes(v, gold_comma, v->answer.node) == MATH_YES)
