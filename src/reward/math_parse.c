@@ -66,7 +66,7 @@ static math_node *parse_exponent(math_parser *p)
     int minus = 0;
     while (p->at->kind == TOK_MINUS || p->at->kind == TOK_PLUS)
         minus ^= p->at++->kind == TOK_MINUS;
-    math_node *e = parse_argument(p, 1);
+    math_node *e = parser_argument(p, 1);
     if (e && p->at->kind == TOK_CARET && p->at[1].kind != TOK_DEGREE) { /* 2^3^4 = 2^(3^4) */
         p->at++;
         if (!parser_enter(p))
@@ -145,10 +145,10 @@ static math_node *last_letter(math_parser *p, math_node *base, math_node **front
     return *front ? parser_spell(p, tail) : NULL;
 }
 
-math_node *parse_power(math_parser *p)
+math_node *parser_power(math_parser *p)
 {
     int depth = p->depth;
-    math_node *base = parse_postfix(p, parse_primary(p)), *front = NULL;
+    math_node *base = parse_postfix(p, parser_primary(p)), *front = NULL;
     if (base && p->at->kind == TOK_CARET)
         base = last_letter(p, base, &front);
     while (base && p->at->kind == TOK_CARET) {
@@ -169,13 +169,13 @@ static math_node *parse_signed_power(math_parser *p)
     int minus = 0;
     while (p->at->kind == TOK_MINUS || p->at->kind == TOK_PLUS)
         minus ^= p->at++->kind == TOK_MINUS;
-    math_node *node = parse_power(p);
+    math_node *node = parser_power(p);
     return minus ? math_node_negate(p->tree, parser_spell(p, node)) : node;
 }
 
 static math_node *quantity(math_parser *p, math_node *value)
 {
-    const char *unit = value ? parse_unit(p) : NULL;
+    const char *unit = value ? parser_unit(p) : NULL;
     math_node *node = unit ? math_node_unary(p->tree, MATH_QUANTITY, 0, parser_spell(p, value)) : NULL;
     if (node)
         node->name = unit;
@@ -245,13 +245,13 @@ static int term_step(math_parser *p, math_nodes *factors)
         return 0;
     if (t->kind == TOK_NUMBER && t[-1].kind == TOK_NUMBER)
         return parser_fail(p, "two numbers side by side"), -1;
-    return parser_push(p, factors, parse_power(p)) == 0 ? 1 : -1;
+    return parser_push(p, factors, parser_power(p)) == 0 ? 1 : -1;
 }
 
-math_node *parse_term(math_parser *p)
+math_node *parser_term(math_parser *p)
 {
     math_nodes factors = {0};
-    if (parser_push(p, &factors, parse_power(p)) != 0)
+    if (parser_push(p, &factors, parser_power(p)) != 0)
         return NULL;
     int step;
     while ((step = term_step(p, &factors)) > 0)
@@ -277,7 +277,7 @@ static math_node *parse_signed_term(math_parser *p)
         else if (p->at->kind == TOK_MINUSPLUS)
             sign = '-';
     }
-    math_node *term = parse_term(p);
+    math_node *term = parser_term(p);
     if ((minus || sign) && term) {
         math_node *unit = term->kind == MATH_QUANTITY ? term : NULL;
         math_node *value = parser_spell(p, unit ? unit->args[0] : term);
@@ -292,7 +292,7 @@ static math_node *parse_signed_term(math_parser *p)
     return term;
 }
 
-math_node *parse_sum(math_parser *p)
+math_node *parser_sum(math_parser *p)
 {
     math_node *first = parse_signed_term(p);
     if (!first || !is_sum_sign(p->at))
@@ -315,14 +315,14 @@ math_node *parse_sum(math_parser *p)
 
 static math_node *parse_fraction_bar(math_parser *p) /* {a \over b}, {a \choose b} */
 {
-    math_node *left = parse_sum(p);
+    math_node *left = parser_sum(p);
     if (left && p->at->kind == TOK_DIVIDE && p->at->value == 1) {
         p->at++;
-        return math_node_divide(p->tree, parser_spell(p, left), parser_spell(p, parse_sum(p)));
+        return math_node_divide(p->tree, parser_spell(p, left), parser_spell(p, parser_sum(p)));
     }
     if (left && p->at->kind == TOK_BINOM && p->at->value == 1) {
         p->at++;
-        return math_node_binary(p->tree, MATH_CALL, MATH_F_BINOM, left, parse_sum(p));
+        return math_node_binary(p->tree, MATH_CALL, MATH_F_BINOM, left, parser_sum(p));
     }
     return left;
 }
@@ -374,7 +374,7 @@ static int at_relation(math_parser *p)
     return 1;
 }
 
-math_node *parse_relation(math_parser *p)
+math_node *parser_relation(math_parser *p)
 {
     math_nodes sides = {0};
     unsigned char *relations = NULL;
@@ -403,7 +403,7 @@ math_node *parse_relation(math_parser *p)
     if (p->at->kind == TOK_MOD && p->at->value == 1) { /* x = 3 (mod 7) */
         p->at++;
         math_node *last = sides.items[sides.count - 1];
-        last = math_node_binary(p->tree, MATH_CALL, MATH_F_MOD, last, parse_argument(p, 1));
+        last = math_node_binary(p->tree, MATH_CALL, MATH_F_MOD, last, parser_argument(p, 1));
         if (!last)
             return NULL;
         sides.items[sides.count - 1] = last;
@@ -437,12 +437,12 @@ static int at_list_end(const math_parser *p)
            p->at->kind == TOK_FINISH || p->at->kind == TOK_BAR || (p->builder && p->at->kind == TOK_COLON);
 }
 
-math_node *parse_list(math_parser *p)
+math_node *parser_list(math_parser *p)
 {
     math_nodes items = {0}, choices = {0};
     int join = MATH_COMMA;
     for (;;) {
-        if (parser_push(p, &items, parse_relation(p)) != 0)
+        if (parser_push(p, &items, parser_relation(p)) != 0)
             return NULL;
         int separator = read_separator(p);
         if (separator < 0 || at_list_end(p))
@@ -528,7 +528,7 @@ math_node *math_parse(math_tree *tree, math_slice text, unsigned flags, int *gro
     frame_tokens(&tokens, &p.at);
     if (p.at->kind == TOK_END)
         return parser_fail(&p, "there is nothing to read");
-    math_node *node = parse_list(&p);
+    math_node *node = parser_list(&p);
     if (node && p.at->kind == TOK_TEXT && p.at[1].kind == TOK_END) /* a remark */
         p.at++;
     if (node && p.at->kind != TOK_END)
