@@ -36,7 +36,7 @@ $grpo data make "$task" $parameters --split test --test-share 0.2 --count "$held
 head -n 2 "$run/data/train.jsonl"
 
 evaluate() { # model, output
-    $grpo eval --model "$1" --data "$run/data/test.jsonl" --template "{prompt} Answer with the number only." --reward math --max-new-tokens 20 --out "$2"
+    $grpo eval --model "$1" --data "$run/data/test.jsonl" --template "{prompt} Answer with the number only." --reward math --max-new-tokens 32 --out "$2"
 }
 say "Before training: greedy answers to $held_out problems that training never sees"
 evaluate "$model" "$run/before.jsonl"
