@@ -39,6 +39,7 @@ typedef struct grpo_template_input {
     int add_generation_prompt;      /* end with the head of the assistant's turn */
     const struct json_t *variables; /* object with further variables, or NULL; overrides special tokens */
     const struct tm *now;           /* what strftime_now sees; NULL: the clock */
+    size_t max_steps;               /* work after which a render is given up; 0: 50 million (about a second) */
 } grpo_template_input;
 
 /* What a render gave: text, or why the template failed. */

@@ -218,7 +218,7 @@ static void put_quoted(jinja_run *r, jinja_buffer *b, jinja_value v, bool query)
     const jinja_string *s = jinja_str(r, v).string;
     for (size_t i = 0; i < s->length; i++) {
         unsigned char c = (unsigned char)s->data[i];
-        if (jinja_is_name_point(c, false) || c == '.' || c == '-' || c == '~' || (c == '/' && !query))
+        if ((c < 0x80 && jinja_is_name_point(c, false)) || c == '.' || c == '-' || c == '~' || (c == '/' && !query))
             jinja_put(r, b, s->data + i, 1);
         else if (c == ' ' && query)
             jinja_puts(r, b, "+");
@@ -301,6 +301,19 @@ FILTER(filter_striptags)
         jinja_fail(r, JINJA_UNSUPPORTED, "striptags on text with HTML entities");
     jinja_value words = text_method(r, "split", text, NULL, 0);
     return text_method(r, "join", jinja_text(r, " "), &words, 1);
+}
+
+/* pprint.pformat, as far as the value fits into one line. */
+FILTER(filter_pprint)
+{
+    UNUSED;
+    jinja_buffer *b = jinja_buffer_open(r);
+    r->sort_dicts = true;
+    jinja_put_repr(r, b, arg[0]);
+    r->sort_dicts = false;
+    if (jinja_count_points(b->data, b->length) > 80)
+        jinja_fail(r, JINJA_UNSUPPORTED, "pprint of more than one line");
+    return jinja_buffer_finish(r, b);
 }
 
 /* ---- tojson ---------------------------------------------------------------------------------------- */
@@ -393,6 +406,8 @@ FILTER(filter_round)
     if (ceiling || floors) {
         jinja_value scale = jinja_binary(r, JINJA_POW, jinja_int(10), precision);
         jinja_value scaled = jinja_binary(r, JINJA_MUL, v, scale);
+        if (scaled.type == JINJA_FLOAT && fabs(scaled.number) >= 0x1p63 && isfinite(scaled.number))
+            return jinja_binary(r, JINJA_DIV, scaled, scale); /* a whole number already */
         if (scaled.type == JINJA_FLOAT)
             scaled = jinja_int(jinja_float_to_whole(r, ceiling ? ceil(scaled.number) : floor(scaled.number)));
         return jinja_binary(r, JINJA_DIV, scaled, scale);
@@ -419,7 +434,9 @@ FILTER(filter_filesizeformat)
     if (bytes == 1)
         return jinja_text(r, "1 Byte");
     if (bytes < base) {
-        snprintf(text, sizeof text, "%lld Bytes", (long long)jinja_float_to_whole(r, bytes));
+        if (!isfinite(bytes))
+            jinja_float_to_whole(r, bytes); /* fails */
+        snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes) == 0 ? 0.0 : trunc(bytes));
         return jinja_copy_text(r, text, strlen(text));
     }
     int i = 0;
@@ -445,6 +462,7 @@ const jinja_builtin jinja_text_filters[] = {
     {"indent", "s width first blank", 1, 0, filter_indent},
     {"int", "value default base", 1, 0, filter_int},
     {"lower", "s", 1, 0, filter_lower},
+    {"pprint", "value", 1, 0, filter_pprint},
     {"replace", "s old new count", 3, 0, filter_replace},
     {"round", "value precision method", 1, 0, filter_round},
     {"safe", "value", 1, 0, filter_safe},
@@ -458,7 +476,6 @@ const jinja_builtin jinja_text_filters[] = {
     {"urlencode", "value", 1, 0, filter_urlencode},
     {"wordcount", "s", 1, 0, filter_wordcount},
     {"xmlattr", "d autospace", 1, 0, filter_xmlattr},
-    {"pprint", "", 0, JINJA_REFUSED, NULL},
     {"random", "", 0, JINJA_REFUSED, NULL},
     {"urlize", "", 0, JINJA_REFUSED, NULL},
     {"wordwrap", "", 0, JINJA_REFUSED, NULL},

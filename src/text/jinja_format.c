@@ -100,11 +100,9 @@ static void put_aligned(jinja_run *r, jinja_buffer *out, const specification *x,
         text += head;
         length -= head;
     }
-    for (int64_t i = 0; i < left; i++)
-        jinja_put_point(r, out, x->fill);
+    jinja_put_fill(r, out, x->fill, left);
     jinja_put(r, out, text, length);
-    for (int64_t i = left; i < missing; i++)
-        jinja_put_point(r, out, x->fill);
+    jinja_put_fill(r, out, x->fill, missing - left);
 }
 
 static void put_string(jinja_run *r, jinja_buffer *out, const jinja_string *s, const specification *x)

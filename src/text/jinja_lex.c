@@ -140,6 +140,8 @@ static size_t raw_begin(const lexer *x, size_t at)
 
 static void read_raw(lexer *x)
 {
+    if (x->at == x->n)
+        return; /* jinja2 accepts this */
     for (size_t i = x->at; i + 1 < x->n; i++) {
         if (!starts(x, i, "{%"))
             continue;

@@ -126,11 +126,9 @@ static void put_padded(printer *p, jinja_buffer *out, const directive *d, const 
         text += head;
         length -= head;
     }
-    for (; missing > 0 && !d->left; missing--)
-        jinja_put(p->r, out, zero ? "0" : " ", 1);
+    jinja_put_fill(p->r, out, zero && !d->left ? '0' : ' ', d->left ? 0 : missing);
     jinja_put(p->r, out, text, length);
-    for (; missing > 0; missing--)
-        jinja_put(p->r, out, " ", 1);
+    jinja_put_fill(p->r, out, ' ', d->left ? missing : 0);
 }
 
 static void put_text_directive(printer *p, jinja_buffer *out, const directive *d, jinja_value v)
@@ -168,14 +166,18 @@ static void put_whole(printer *p, jinja_buffer *out, const directive *d, jinja_v
     if (!(decimal ? jinja_is_number(v) : jinja_is_whole(v)) || (p->escape && !decimal))
         jinja_fail(p->r, JINJA_TYPE_ERROR, "%%%c format: a number is required, not %s", d->type,
                    jinja_type_name(v));
-    int64_t n = v.type == JINJA_FLOAT ? jinja_float_to_whole(p->r, v.number) : jinja_whole(v);
+    bool huge = v.type == JINJA_FLOAT && isfinite(v.number) && fabs(v.number) >= 0x1p63;
+    int64_t n = huge                    ? (v.number < 0 ? -1 : 1)
+                : v.type == JINJA_FLOAT ? jinja_float_to_whole(p->r, v.number)
+                                        : jinja_whole(v);
     uint64_t u = n < 0 ? -(uint64_t)n : (uint64_t)n;
-    char digits[72], sign[4];
+    char digits[400], sign[4];
     const char *format = decimal          ? "%llu"
                          : d->type == 'o' ? "%llo"
                          : d->type == 'x' ? "%llx"
                                           : "%llX";
-    size_t length = (size_t)sprintf(digits, format, (unsigned long long)u);
+    size_t length = huge ? (size_t)sprintf(digits, "%.0f", fabs(v.number)) /* exact: it is whole */
+                         : (size_t)sprintf(digits, format, (unsigned long long)u);
     size_t head = put_sign(d, sign, n < 0);
     if (d->alternate && !decimal) {
         sign[head++] = '0';
@@ -183,8 +185,7 @@ static void put_whole(printer *p, jinja_buffer *out, const directive *d, jinja_v
     }
     jinja_buffer *b = jinja_buffer_open(p->r);
     jinja_put(p->r, b, sign, head);
-    for (int64_t i = (int64_t)length; i < d->precision; i++)
-        jinja_put(p->r, b, "0", 1);
+    jinja_put_fill(p->r, b, '0', d->precision - (int64_t)length);
     jinja_put(p->r, b, digits, length);
     put_padded(p, out, d, b->data, b->length, head, d->zero);
     jinja_buffer_close(p->r, b);

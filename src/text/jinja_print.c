@@ -100,15 +100,32 @@ static void put_items_repr(jinja_run *r, jinja_buffer *out, const jinja_list *l,
     jinja_puts(r, out, close);
 }
 
+/* sorted(dict.items()): by key, then by value where keys are equal, which they are not. */
+static jinja_pair *sorted_pairs(jinja_run *r, const jinja_dict *d)
+{
+    jinja_value *keys = jinja_alloc(r, d->count, sizeof *keys);
+    jinja_value *order = jinja_alloc(r, d->count, sizeof *order);
+    jinja_pair *pairs = jinja_alloc(r, d->count, sizeof *pairs);
+    for (size_t i = 0; i < d->count; i++) {
+        keys[i] = d->pairs[i].key;
+        order[i] = jinja_int((int64_t)i);
+    }
+    jinja_sort(r, order, keys, d->count, false);
+    for (size_t i = 0; i < d->count; i++)
+        pairs[i] = d->pairs[order[i].integer];
+    return pairs;
+}
+
 static void put_dict_repr(jinja_run *r, jinja_buffer *out, const jinja_dict *d)
 {
+    const jinja_pair *pairs = r->sort_dicts ? sorted_pairs(r, d) : d->pairs;
     jinja_puts(r, out, "{");
     for (size_t i = 0; i < d->count; i++) {
         if (i)
             jinja_puts(r, out, ", ");
-        jinja_put_repr(r, out, d->pairs[i].key);
+        jinja_put_repr(r, out, pairs[i].key);
         jinja_puts(r, out, ": ");
-        jinja_put_repr(r, out, d->pairs[i].value);
+        jinja_put_repr(r, out, pairs[i].value);
     }
     jinja_puts(r, out, "}");
 }
@@ -344,22 +361,6 @@ static void put_json_list(jinja_run *r, jinja_buffer *out, const jinja_list *l,
     if (l->count)
         put_json_break(r, out, style, level);
     jinja_puts(r, out, "]");
-}
-
-/* sorted(dict.items()): by key, then by value where keys are equal, which they are not. */
-static jinja_pair *sorted_pairs(jinja_run *r, const jinja_dict *d)
-{
-    jinja_value *keys = jinja_alloc(r, d->count, sizeof *keys);
-    jinja_value *order = jinja_alloc(r, d->count, sizeof *order);
-    jinja_pair *pairs = jinja_alloc(r, d->count, sizeof *pairs);
-    for (size_t i = 0; i < d->count; i++) {
-        keys[i] = d->pairs[i].key;
-        order[i] = jinja_int((int64_t)i);
-    }
-    jinja_sort(r, order, keys, d->count, false);
-    for (size_t i = 0; i < d->count; i++)
-        pairs[i] = d->pairs[order[i].integer];
-    return pairs;
 }
 
 static void put_json_dict(jinja_run *r, jinja_buffer *out, const jinja_dict *d,

@@ -51,9 +51,9 @@ void jinja_fail(jinja_run *r, jinja_error e, const char *format, ...)
 
 void jinja_charge(jinja_run *r, size_t steps)
 {
-    if (steps >= (size_t)(JINJA_MAX_STEPS - r->steps))
-        jinja_fail(r, JINJA_LIMIT, "the template takes more than %d steps", JINJA_MAX_STEPS);
-    r->steps += (long)steps;
+    if (steps >= r->steps)
+        jinja_fail(r, JINJA_LIMIT, "the template takes too many steps");
+    r->steps -= steps;
 }
 
 /* ---- arena ------------------------------------------------------------------------ */
@@ -199,6 +199,21 @@ void jinja_put_point(jinja_run *r, jinja_buffer *b, uint32_t c)
         n = 4;
     }
     jinja_put(r, b, s, n);
+}
+
+void jinja_put_fill(jinja_run *r, jinja_buffer *b, uint32_t c, int64_t times)
+{
+    char many[256];
+    size_t from = b->length, width;
+    if (times <= 0)
+        return;
+    jinja_put_point(r, b, c);
+    width = b->length - from;
+    size_t copies = sizeof many / width;
+    for (size_t i = 0; i < copies; i++)
+        memcpy(many + i * width, b->data + from, width);
+    for (times--; times > 0; times -= (int64_t)copies)
+        jinja_put(r, b, many, ((uint64_t)times < copies ? (size_t)times : copies) * width);
 }
 
 void jinja_printf(jinja_run *r, jinja_buffer *b, const char *format, ...)

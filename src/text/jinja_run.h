@@ -69,12 +69,13 @@ typedef struct jinja_run {
     char *message; /* mem_free it; NULL when there was no memory for it */
     size_t message_length;
     int line;      /* of what is being compiled or evaluated */
-    long steps;
+    size_t steps; /* that are left */
     int depth;
     jinja_buffer *free_buffers, *all_buffers;
     const struct jinja_program *program;
     struct jinja_frame **free_frames; /* [functions of the program] */
     jinja_dict *variables;            /* what the template is given */
+    bool sort_dicts;                  /* dicts are printed in the order of their keys */
     const struct tm *now;             /* NULL = the clock */
 } jinja_run;
 
@@ -88,7 +89,7 @@ _Noreturn void jinja_fail_text(jinja_run *r, jinja_error e, const char *text, si
 void jinja_charge(jinja_run *r, size_t steps);
 static inline void jinja_charge_bytes(jinja_run *r, size_t bytes)
 {
-    jinja_charge(r, 1 + bytes / 64);
+    jinja_charge(r, 1 + bytes / 16);
 }
 
 void *jinja_alloc(jinja_run *r, size_t count, size_t size); /* not initialised */
@@ -102,6 +103,7 @@ jinja_buffer *jinja_buffer_open(jinja_run *r);
 void jinja_buffer_close(jinja_run *r, jinja_buffer *b); /* contents are lost */
 jinja_value jinja_buffer_finish(jinja_run *r, jinja_buffer *b); /* contents as a string; closes */
 void jinja_put(jinja_run *r, jinja_buffer *b, const char *bytes, size_t n);
+void jinja_put_fill(jinja_run *r, jinja_buffer *b, uint32_t code_point, int64_t times);
 void jinja_puts(jinja_run *r, jinja_buffer *b, const char *text);
 void jinja_put_point(jinja_run *r, jinja_buffer *b, uint32_t code_point);
 void jinja_printf(jinja_run *r, jinja_buffer *b, const char *format, ...)

@@ -125,14 +125,6 @@ METHOD(str_isidentifier)
 
 /* ---- padding ------------------------------------------------------------------------------------------ */
 
-static void put_fill(jinja_run *r, jinja_buffer *b, const jinja_string *fill, int64_t n)
-{
-    for (; n > 0; n--) {
-        jinja_charge(r, 1);
-        jinja_put(r, b, fill->data, fill->length);
-    }
-}
-
 static jinja_value pad(jinja_run *r, jinja_value self, const jinja_value *arg, int64_t left, int64_t right)
 {
     jinja_value fill = arg[1].type == JINJA_MISSING ? jinja_text(r, " ") : arg[1];
@@ -144,9 +136,11 @@ static jinja_value pad(jinja_run *r, jinja_value self, const jinja_value *arg, i
     if (jinja_points(fill.string) != 1)
         jinja_fail(r, JINJA_TYPE_ERROR, "The fill character must be exactly one character long");
     jinja_buffer *b = jinja_buffer_open(r);
-    put_fill(r, b, fill.string, left);
+    size_t width;
+    uint32_t c = utf8_decode(fill.string->data, &width);
+    jinja_put_fill(r, b, c, left);
     jinja_put(r, b, self.string->data, self.string->length);
-    put_fill(r, b, fill.string, right);
+    jinja_put_fill(r, b, c, right);
     return jinja_as_markup(r, jinja_buffer_finish(r, b), self.string->markup);
 }
 
@@ -187,7 +181,7 @@ METHOD(str_zfill)
         return self;
     jinja_buffer *b = jinja_buffer_open(r);
     jinja_put(r, b, s->data, sign);
-    put_fill(r, b, jinja_text(r, "0").string, n);
+    jinja_put_fill(r, b, '0', n);
     jinja_put(r, b, s->data + sign, s->length - sign);
     return jinja_as_markup(r, jinja_buffer_finish(r, b), s->markup);
 }

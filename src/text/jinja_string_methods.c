@@ -53,13 +53,20 @@ static span search_span(jinja_run *r, const jinja_string *s, jinja_value start, 
     return (span){jinja_point_offset(s, (size_t)from), jinja_point_offset(s, (size_t)to), false};
 }
 
-static size_t find_last_bytes(const char *hay, span at, const char *needle, size_t n)
+/* Compares at every place; long partial matches are charged for. */
+static size_t find_last_bytes(jinja_run *r, const char *hay, span at, const char *needle, size_t n)
 {
     if (at.to - at.from < n)
         return SIZE_MAX;
-    for (size_t i = at.to - n + 1; i-- > at.from;)
-        if (memcmp(hay + i, needle, n) == 0)
+    for (size_t i = at.to - n + 1; i-- > at.from;) {
+        size_t same = 0;
+        while (same < n && hay[i + same] == needle[same])
+            same++;
+        if (same == n)
             return i;
+        if (same >= 16)
+            jinja_charge_bytes(r, same);
+    }
     return SIZE_MAX;
 }
 
@@ -71,7 +78,7 @@ static size_t search(jinja_run *r, jinja_value self, const jinja_value *arg, boo
     if (at.empty)
         return SIZE_MAX;
     if (last)
-        return find_last_bytes(s->data, at, needle->data, needle->length);
+        return find_last_bytes(r, s->data, at, needle->data, needle->length);
     return jinja_find_bytes(s->data, at.to, at.from, needle->data, needle->length);
 }
 
@@ -187,40 +194,55 @@ METHOD(str_removesuffix)
 
 /* ---- stripping ---------------------------------------------------------------------------------- */
 
-static bool strippable(const char *p, size_t width, const jinja_string *chars)
+/* What a strip takes away: white space, or the characters of a set. */
+typedef struct strip_set {
+    const jinja_string *chars; /* NULL: white space */
+    bool ascii[128];           /* the ASCII ones in it */
+} strip_set;
+
+static strip_set make_strip_set(jinja_run *r, jinja_value chars)
+{
+    strip_set set = {0};
+    if (chars.type == JINJA_MISSING || chars.type == JINJA_NONE)
+        return set;
+    set.chars = need_string(r, chars, "strip");
+    for (size_t i = 0; i < set.chars->length; i++)
+        if ((unsigned char)set.chars->data[i] < 0x80)
+            set.ascii[(unsigned char)set.chars->data[i]] = true;
+    jinja_charge_bytes(r, set.chars->length);
+    return set;
+}
+
+static bool strippable(jinja_run *r, const strip_set *set, const char *p, size_t width)
 {
     size_t w;
-    if (!chars)
+    if (!set->chars)
         return jinja_is_space(utf8_decode(p, &w));
-    for (size_t i = 0; i < chars->length; i += w) {
-        utf8_decode(chars->data + i, &w);
-        if (w == width && memcmp(chars->data + i, p, w) == 0)
-            return true;
-    }
-    return false;
+    if (width == 1)
+        return set->ascii[(unsigned char)*p];
+    jinja_charge_bytes(r, set->chars->length);
+    return jinja_find_bytes(set->chars->data, set->chars->length, 0, p, width) != SIZE_MAX;
 }
 
 static jinja_value strip(jinja_run *r, jinja_value self, jinja_value chars, bool left, bool right)
 {
-    const jinja_string *s = self.string, *set = NULL;
-    if (chars.type != JINJA_MISSING && chars.type != JINJA_NONE)
-        set = need_string(r, chars, "strip");
+    const jinja_string *s = self.string;
+    strip_set set = make_strip_set(r, chars);
     size_t from = 0, to = s->length, width;
     while (left && from < to) {
         utf8_decode(s->data + from, &width);
-        if (!strippable(s->data + from, width, set))
+        if (!strippable(r, &set, s->data + from, width))
             break;
         from += width;
     }
     while (right && to > from) {
-        size_t back = to - 1;
-        while (back > from && ((unsigned char)s->data[back] & 0xC0) == 0x80)
-            back--;
-        if (!strippable(s->data + back, to - back, set))
+        const char *last = utf8_previous(s->data + to);
+        width = (size_t)(s->data + to - last);
+        if (!strippable(r, &set, last, width))
             break;
-        to = back;
+        to -= width;
     }
-    jinja_charge_bytes(r, (s->length - (to - from)) * (set ? set->length + 1 : 1));
+    jinja_charge_bytes(r, s->length - (to - from));
     return jinja_part(r, s, from, to - from);
 }
 
@@ -267,10 +289,7 @@ static jinja_value split_space(jinja_run *r, const jinja_string *s, int64_t most
 
 static size_t point_before(const jinja_string *s, size_t i)
 {
-    do
-        i--;
-    while (i > 0 && ((unsigned char)s->data[i] & 0xC0) == 0x80);
-    return i;
+    return (size_t)(utf8_previous(s->data + i) - s->data);
 }
 
 static bool space_before(const jinja_string *s, size_t i)
@@ -329,7 +348,7 @@ static jinja_value rsplit_at(jinja_run *r, const jinja_string *s, const jinja_st
     jinja_list_builder b = {0};
     size_t to = s->length, at;
     while ((most < 0 || (int64_t)b.count < most) &&
-           (at = find_last_bytes(s->data, (span){0, to, false}, sep->data, sep->length)) != SIZE_MAX) {
+           (at = find_last_bytes(r, s->data, (span){0, to, false}, sep->data, sep->length)) != SIZE_MAX) {
         jinja_push(r, &b, jinja_part(r, s, at + sep->length, to - at - sep->length));
         to = at;
     }
@@ -391,7 +410,7 @@ static jinja_value partition(jinja_run *r, jinja_value self, jinja_value separat
     const jinja_string *s = self.string, *sep = need_string(r, separator, "partition");
     if (!sep->length)
         jinja_fail(r, JINJA_VALUE_ERROR, "empty separator");
-    size_t at = last ? find_last_bytes(s->data, (span){0, s->length, false}, sep->data, sep->length)
+    size_t at = last ? find_last_bytes(r, s->data, (span){0, s->length, false}, sep->data, sep->length)
                      : jinja_find_bytes(s->data, s->length, 0, sep->data, sep->length);
     jinja_value none = jinja_part(r, s, 0, 0), part[3] = {none, none, none};
     jinja_charge_bytes(r, s->length);
@@ -493,8 +512,8 @@ METHOD(str_expandtabs)
             jinja_put(r, b, s->data + i, width);
             column = s->data[i] == '\n' || s->data[i] == '\r' ? 0 : column + 1;
         } else if (size > 0) {
-            for (int64_t stop = column + size - column % size; column < stop; column++)
-                jinja_put(r, b, " ", 1);
+            jinja_put_fill(r, b, ' ', size - column % size);
+            column += size - column % size;
         }
     }
     return like(r, self, jinja_buffer_finish(r, b));

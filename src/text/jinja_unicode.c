@@ -111,10 +111,10 @@ bool jinja_is_name_point(uint32_t c, bool first)
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
                (!first && c >= '0' && c <= '9');
     unsigned k = category(c);
-    if (jinja_is_alpha(c) || k == UNICODE_NL)
-        return true;
-    return !first && (k == UNICODE_MN || k == UNICODE_MC ||
-                      k == UNICODE_ND || k == UNICODE_PC);
+    bool usual = unicode_is_letter(c) || k == UNICODE_NL ||
+                 (!first && (k == UNICODE_MN || k == UNICODE_MC || k == UNICODE_ND || k == UNICODE_PC));
+    return usual != (first ? in_ranges(odd_name_start, COUNT(odd_name_start), c)
+                           : in_ranges(odd_name_continue, COUNT(odd_name_continue), c));
 }
 
 int jinja_decimal_value(uint32_t c)

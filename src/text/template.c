@@ -80,7 +80,7 @@ grpo_status grpo_template_create(grpo_template **out, const char *text, size_t l
     if (!t)
         return mem_fail(err, "a chat template", sizeof *t);
     unicode_init();
-    jinja_run r = {.arena.limit = JINJA_MAX_MEMORY, .line = 1};
+    jinja_run r = {.arena.limit = JINJA_MAX_MEMORY, .steps = JINJA_MAX_STEPS, .line = 1};
     compile_work w = {text, length, NULL};
     bool compiled = protect(&r, compile, &w);
     t->arena = r.arena;
@@ -177,29 +177,43 @@ static void copy_fields(jinja_run *r, jinja_dict *d, const json_t *object)
     }
 }
 
+static jinja_value of_object(jinja_run *r, const json_t *j)
+{
+    jinja_dict *d = jinja_dict_new(r);
+    copy_fields(r, d, j);
+    return jinja_of_dict(d);
+}
+
 static jinja_value of_json(jinja_run *r, const json_t *j)
 {
-    jinja_dict *d;
+    jinja_value v = jinja_none();
     jinja_charge(r, 1);
+    jinja_deepen(r);
     switch (json_typeof(j)) {
     case JSON_TRUE:
     case JSON_FALSE:
-        return jinja_bool(json_is_true(j));
+        v = jinja_bool(json_is_true(j));
+        break;
     case JSON_INTEGER:
-        return jinja_int(json_integer_value(j));
+        v = jinja_int(json_integer_value(j));
+        break;
     case JSON_REAL:
-        return jinja_float(json_real_value(j));
+        v = jinja_float(json_real_value(j));
+        break;
     case JSON_STRING:
-        return jinja_borrow_text(r, json_string_value(j), json_string_length(j));
+        v = jinja_borrow_text(r, json_string_value(j), json_string_length(j));
+        break;
     case JSON_ARRAY:
-        return of_array(r, j);
+        v = of_array(r, j);
+        break;
     case JSON_OBJECT:
-        d = jinja_dict_new(r);
-        copy_fields(r, d, j);
-        return jinja_of_dict(d);
+        v = of_object(r, j);
+        break;
     default:
-        return jinja_none();
+        break;
     }
+    r->depth--;
+    return v;
 }
 
 /* A message; its reasoning goes under the names that templates read, in transformers' order of keys. */
@@ -319,7 +333,9 @@ grpo_status grpo_template_render_messages(const grpo_template *t, const grpo_tem
         return status;
     if (t->with_tools && json_is_array(input->tools))
         t = t->with_tools;
-    jinja_run r = {.arena.limit = JINJA_MAX_MEMORY, .now = input->now};
+    jinja_run r = {.arena.limit = JINJA_MAX_MEMORY,
+                   .steps = input->max_steps ? input->max_steps : JINJA_MAX_STEPS,
+                   .now = input->now};
     render_work w = {t, input, jinja_missing()};
     status = protect(&r, render, &w) ? keep_text(result, w.text, err) : keep_error(result, &r, err);
     jinja_arena_free(&r.arena);
