@@ -51,6 +51,7 @@ static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
     if (isnan(t->first_eval_accuracy))
         t->first_eval_accuracy = result.accuracy;
     t->last_eval_accuracy = result.accuracy;
+    t->evaluations++;
     trainer_say(t, "step %llu: held-out accuracy %.1f%%, reward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
                 (unsigned long long)t->step, 100 * result.accuracy, result.reward, result.length, result.answers,
                 result.seconds);

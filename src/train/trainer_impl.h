@@ -63,6 +63,7 @@ struct trainer {
     diagnose_memory diagnoses;
     double first_eval_accuracy, last_eval_accuracy, began;
     long finished_answers;
+    int evaluations; /* of the whole run: a first one before a --resume counts */
 };
 
 /* trainer_batch.c: sampling and scoring one rollout */

@@ -253,9 +253,10 @@ void trainer_say_end(trainer *t)
     if (t->config->log.plot && plot_run_folder(t->config->output_dir, &err) != GRPO_OK)
         trainer_say(t, "no plot: %s", err.message);
     trainer_say(t, "done       %llu steps in %s, peak memory %s", (unsigned long long)t->step, took, peak);
-    if (!isnan(t->first_eval_accuracy) && !isnan(t->last_eval_accuracy))
+    size_t limit = (size_t)t->config->eval.count, held_out = t->eval_view.count;
+    if (t->evaluations > 1)
         trainer_say(t, "accuracy   %.1f%% -> %.1f%% on %zu held-out prompts", 100 * t->first_eval_accuracy,
-                    100 * t->last_eval_accuracy, t->eval_view.count);
+                    100 * t->last_eval_accuracy, limit && limit < held_out ? limit : held_out);
     trainer_say(t, "run folder %s (config.yaml, metrics.jsonl, samples.jsonl, plot.svg, checkpoints/)",
                 t->config->output_dir);
 }

@@ -241,6 +241,7 @@ static grpo_status resume(trainer *t, grpo_error *err)
         t->tokens_seen = json_number_value(json_object_get(extra, "tokens_seen"));
         const json_t *accuracy = json_object_get(extra, "first_eval_accuracy");
         t->first_eval_accuracy = json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
+        t->evaluations = json_is_number(accuracy);
         if (state.seed != t->config->seed)
             status = grpo_fail(err, GRPO_ERR_CONFIG, "%s was made with seed=%lld, the config says %lld", path,
                                (long long)state.seed, (long long)t->config->seed);
