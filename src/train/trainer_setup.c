@@ -336,6 +336,19 @@ static grpo_status check_supported(const train_config *c, grpo_error *err)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
                          "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "
                          "spread then have advantage 0)");
+    if (c->algo.overlong_buffer > 0)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "overlong_buffer is not supported by the trainer: set overlong_buffer=0, or use mask_truncated");
+    if (c->algo.sampler_correction != GRPO_SAMPLER_NONE)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "sampler_correction is for rollouts of another engine, which the trainer does not read: set "
+                         "sampler_correction=none (this engine's own samples need none)");
+    if (c->algo.kl_control != GRPO_KL_FIXED)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "kl_control: the trainer supports `fixed` only");
+    if (c->algo.drop_flat_groups && (c->algo.kl_coef != 0 || c->algo.entropy_coef != 0))
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "drop_flat_groups with a KL or entropy term is not supported by the trainer (without them such "
+                         "groups have no gradient and are left out anyway): set drop_flat_groups=false");
     if (c->train.reduction_shards != 1)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "train.reduction_shards=%d: only 1 is supported",
                          c->train.reduction_shards);
