@@ -59,6 +59,9 @@ static const schema_row algorithm_rows[] = {
      .help = "`algorithm` picks a preset, which sets the other keys of this part as the paper does; any of them can "
              "still be changed. The names are the specification's, then TRL's and verl's."},
     {.key = "algorithm", .type = SCHEMA_ENUM, AT(algorithm), .initial = "spec", .help = "The preset."},
+    {.key = "algorithm_library", .type = SCHEMA_PATH, AT(algorithm_library), .flags = SCHEMA_OPTIONAL,
+     .help = "A shared library with an estimator or a loss of your own (grpo/algo_plugin.h); sets "
+             "`advantage_estimator` or `loss` to `library`."},
     {.key = "group_size", .type = SCHEMA_INT, AT(group_size), .initial = "8", .min = 1, .max = 4096, .unit = "completions",
      .help = "Completions sampled for each prompt (G). Larger groups give better baselines: 8 to 16. TRL 8, verl 1."},
     {.key = "clip_epsilon", .type = SCHEMA_FLOAT, AT(clip_epsilon), .initial = "0.2", .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN,

@@ -31,6 +31,7 @@ typedef struct train_config {
     int threads; /* 0: every core */
 
     int algorithm; /* index into grpo_presets(); already applied to `algo`, kept for reports */
+    char *algorithm_library; /* NULL: none; already loaded into `algo` */
     int group_size;
     double clip_epsilon;    /* NAN when algo.clip_epsilon_low and _high differ; read those */
     char *reward_type;      /* NULL when `rewards` is used; see train_config_rewards */

@@ -54,9 +54,13 @@ static grpo_status apply_layer(train_config *c, const schema_tree *tree, grpo_er
 
 /* ---- what must fit together ---------------------------------------------------------------------- */
 
-static grpo_status check_algorithm(const train_config *c, grpo_error *err)
+static grpo_status check_algorithm(train_config *c, grpo_error *err)
 {
-    grpo_status status = grpo_algo_validate(&c->algo, err);
+    grpo_status status = GRPO_OK;
+    if (c->algorithm_library)
+        status = grpo_algo_load_library(&c->algo, c->algorithm_library, err);
+    if (status == GRPO_OK)
+        status = grpo_algo_validate(&c->algo, err);
     if (status != GRPO_OK)
         return status;
     switch (c->algo.advantage) {

@@ -93,6 +93,13 @@ check "no such file" "$dir/absent.json" 1 'absent.json'
 "$grpo" algo --nonsense >/dev/null 2>&1; [ $? = 2 ] || fail "unknown option must exit with 2"
 "$grpo" algo --check --library "$dir/absent.so" >"$dir/out" 2>&1; [ $? = 2 ] || fail "absent library"
 grep -q 'cannot load' "$dir/out" || fail "message for an absent library"
+source_dir=${GRPO_SOURCE_DIR:-.}
+if ${CC:-cc} -shared -fPIC -I "$source_dir/include" -o "$dir/median.so" "$source_dir/examples/algorithm_library.c" -lm 2>/dev/null; then
+    "$grpo" config "$source_dir/configs/demo.yaml" algorithm_library="$dir/median.so" >"$dir/out" 2>&1
+    grep -q '^advantage_estimator: library' "$dir/out" || fail "library in the configuration: $(head -c 300 "$dir/out")"
+else
+    echo "no C compiler: the library in the configuration is not tried"
+fi
 "$grpo" algo --help | grep -q 'usage: grpo algo' || fail "help"
 "$grpo" algo --presets | grep -q '^dapo:' || fail "presets"
 "$grpo" algo --methods | grep -q 'optimal_token_baseline' || fail "methods"
