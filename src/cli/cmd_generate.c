@@ -159,6 +159,12 @@ static grpo_status print_answers(work *w, request *r, const rollout_group *g, gr
         status = add_answer(w, r->object, &g->samples[i], texts, err);
     if (texts)
         json_object_set_new(r->object, "completions", texts);
+    if (w->a->logprobs) { /* with these, the line is a group that `grpo train` can learn from */
+        json_t *ids = json_array();
+        for (int i = 0; i < g->prompt_length; i++)
+            json_array_append_new(ids, json_integer(g->prompt[i]));
+        json_object_set_new(r->object, "prompt_ids", ids);
+    }
     char *line = status == GRPO_OK ? json_text(r->object) : NULL;
     if (line)
         puts(line);

@@ -5,13 +5,14 @@
 
 #include "model/transformer.h"
 
-grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err)
+/* A model of this configuration whose weights are zero. */
+static grpo_status model_create(model **out, const model_config *config, int max_context, grpo_error *err)
 {
     *out = NULL;
     model *m = mem_calloc(1, sizeof *m);
     if (!m)
         return mem_fail(err, "the model", sizeof *m);
-    m->config = *model_files_config(files);
+    m->config = *config;
     const model_config *c = &m->config;
     if (max_context <= 0 || max_context > c->max_positions)
         max_context = c->max_positions;
@@ -24,8 +25,6 @@ grpo_status model_load(model **out, const model_files *files, int max_context, p
     m->params = (float *)m->arena.base;
     if (status == GRPO_OK)
         status = model_weights_view(&m->weights, c, m->params, err);
-    if (status == GRPO_OK)
-        status = model_weights_load(m->params, &m->layout, files, threads, err);
     for (int i = 0; status == GRPO_OK && i < c->n_ropes; i++)
         status = rope_table_init(&m->rope[i], &c->ropes[i], c->rotary_dim, max_context, err);
     if (status != GRPO_OK) {
@@ -34,6 +33,33 @@ grpo_status model_load(model **out, const model_files *files, int max_context, p
     }
     *out = m;
     return GRPO_OK;
+}
+
+grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err)
+{
+    grpo_status status = model_create(out, model_files_config(files), max_context, err);
+    if (status == GRPO_OK)
+        status = model_weights_load((*out)->params, &(*out)->layout, files, threads, err);
+    if (status != GRPO_OK) {
+        model_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+grpo_status model_with_head(model **out, const model *source, model_head head, grpo_error *err)
+{
+    model_config config = source->config;
+    config.head = head;
+    grpo_status status = model_create(out, &config, source->max_context, err);
+    for (int i = 0; status == GRPO_OK && i < (*out)->layout.count; i++) {
+        const model_param *to = &(*out)->layout.params[i];
+        int from = model_layout_find(&source->layout, to->name);
+        if (from >= 0 && source->layout.params[from].elements == to->elements)
+            memcpy((*out)->params + to->offset, source->params + source->layout.params[from].offset,
+                   to->elements * sizeof(float));
+    }
+    return status;
 }
 
 void model_destroy(model *m)

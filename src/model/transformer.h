@@ -12,7 +12,7 @@
 #include "model/weights.h"
 
 typedef struct model {
-    model_config config; /* shallow copy; owned by the files or by the caller of model_create */
+    model_config config; /* shallow copy; owned by the files */
     model_layout layout;
     mem_arena arena;
     float *params; /* [layout.total] */
@@ -24,6 +24,9 @@ typedef struct model {
 /* Loads a model. max_context <= 0: the model's own maximum. config stays owned by `files`, which
  * must outlive the model. */
 grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err);
+/* A model with source's trunk and another head: the weights that both have are copied, the others (a new head)
+ * are zero. The files of `source` must outlive it, source itself need not. */
+grpo_status model_with_head(model **out, const model *source, model_head head, grpo_error *err);
 void model_destroy(model *m);
 
 /* Sum of squared bits of the parameters: tells whether two sets of weights are the same. */

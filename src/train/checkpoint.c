@@ -70,25 +70,32 @@ static size_t largest_param(const model_layout *layout)
     return largest;
 }
 
-/* Writes the parameters of each flat array under its prefix. */
-static grpo_status write_arrays(const char *path, const model_layout *layout, const char *const *prefixes,
-                                const float *const *arrays, size_t n_arrays, grpo_error *err)
+static grpo_status append_array(safetensors_writer *w, const model_layout *layout, const float *array, float *plain,
+                                grpo_error *err)
 {
-    tensor_list list;
+    grpo_status status = GRPO_OK;
+    for (int i = 0; i < layout->count && status == GRPO_OK; i++) {
+        const model_param *p = &layout->params[i];
+        model_param_export(p, array, plain);
+        status = safetensors_append(w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
+    }
+    return status;
+}
+
+grpo_status checkpoint_write_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err)
+{
+    tensor_list list = {0};
     safetensors_writer w;
-    float *plain = mem_calloc(largest_param(layout), sizeof *plain);
-    if (!plain)
-        return mem_fail(err, "writing a checkpoint", largest_param(layout) * sizeof *plain);
-    grpo_status status = tensor_list_init(&list, layout, prefixes, n_arrays, err);
+    char *path = file_join(folder, a->file);
+    float *plain = mem_calloc(largest_param(a->layout), sizeof *plain);
+    grpo_status status = path && plain ? GRPO_OK : mem_fail(err, "writing a checkpoint", 0);
+    if (status == GRPO_OK)
+        status = tensor_list_init(&list, a->layout, a->prefixes, a->count, err);
     if (status == GRPO_OK)
         status = safetensors_create(&w, path, list.entries, list.count, NULL, err);
     if (status == GRPO_OK) {
-        for (size_t a = 0; a < n_arrays && status == GRPO_OK; a++)
-            for (int i = 0; i < layout->count && status == GRPO_OK; i++) {
-                const model_param *p = &layout->params[i];
-                model_param_export(p, arrays[a], plain);
-                status = safetensors_append(&w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
-            }
+        for (size_t i = 0; i < a->count && status == GRPO_OK; i++)
+            status = append_array(&w, a->layout, a->arrays[i], plain, err);
         if (status == GRPO_OK)
             status = safetensors_commit(&w, err);
         else
@@ -96,6 +103,7 @@ static grpo_status write_arrays(const char *path, const model_layout *layout, co
     }
     tensor_list_deinit(&list);
     mem_free(plain);
+    mem_free(path);
     return status;
 }
 
@@ -120,18 +128,17 @@ static grpo_status read_array(const safetensors_file *f, const model_layout *lay
     return GRPO_OK;
 }
 
-static grpo_status read_arrays(const char *folder, const char *file, const model_layout *layout,
-                               const char *const *prefixes, float *const *arrays, size_t n_arrays, grpo_error *err)
+grpo_status checkpoint_read_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err)
 {
     safetensors_file f;
-    char *path = file_join(folder, file);
-    float *plain = mem_calloc(largest_param(layout), sizeof *plain);
+    char *path = file_join(folder, a->file);
+    float *plain = mem_calloc(largest_param(a->layout), sizeof *plain);
     grpo_status status = path && plain ? GRPO_OK : mem_fail(err, "reading a checkpoint", 0);
     if (status == GRPO_OK)
         status = safetensors_open(&f, path, err);
     if (status == GRPO_OK) {
-        for (size_t a = 0; a < n_arrays && status == GRPO_OK; a++)
-            status = read_array(&f, layout, prefixes[a], arrays[a], plain, err);
+        for (size_t i = 0; i < a->count && status == GRPO_OK; i++)
+            status = read_array(&f, a->layout, a->prefixes[i], a->arrays[i], plain, err);
         safetensors_close(&f);
     }
     mem_free(path);
@@ -141,6 +148,16 @@ static grpo_status read_arrays(const char *folder, const char *file, const model
 
 static const char *const WEIGHT_PREFIX[] = {""};
 static const char *const MOMENT_PREFIXES[] = {"exp_avg.", "exp_avg_sq."};
+
+static checkpoint_arrays weights_of(const model *m, float *const *params)
+{
+    return (checkpoint_arrays){"model.safetensors", &m->layout, WEIGHT_PREFIX, params, 1};
+}
+
+static checkpoint_arrays moments_of(const model *m, float *const *moments)
+{
+    return (checkpoint_arrays){"optimizer.safetensors", &m->layout, MOMENT_PREFIXES, moments, 2};
+}
 
 /* ---- the list of files and their sums --------------------------------------------------------------------- */
 
@@ -260,18 +277,17 @@ static void remove_old(const char *root, int keep_last)
 static grpo_status write_folder(const char *folder, const checkpoint_state *state, const model *m, const optimizer *o,
                                 checkpoint_extras *extras, void *context, grpo_error *err)
 {
-    char *weights = file_join(folder, "model.safetensors"), *moments = file_join(folder, "optimizer.safetensors");
-    grpo_status status = weights && moments ? file_make_folder(folder, err) : mem_fail(err, "a file name", 0);
+    checkpoint_arrays weights = weights_of(m, (float *const[]){m->params}),
+                      moments = moments_of(m, (float *const[]){o->m, o->v});
+    grpo_status status = file_make_folder(folder, err);
     if (status == GRPO_OK)
-        status = write_arrays(weights, &m->layout, WEIGHT_PREFIX, (const float *const[]){m->params}, 1, err);
+        status = checkpoint_write_arrays(folder, &weights, err);
     if (status == GRPO_OK)
-        status = write_arrays(moments, &m->layout, MOMENT_PREFIXES, (const float *const[]){o->m, o->v}, 2, err);
+        status = checkpoint_write_arrays(folder, &moments, err);
     if (status == GRPO_OK && extras)
         status = extras(context, folder, err);
     if (status == GRPO_OK)
         status = write_state(folder, state, err);
-    mem_free(weights);
-    mem_free(moments);
     return status;
 }
 
@@ -402,11 +418,12 @@ grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, opt
                            "bits of the uninterrupted run. Start a new run from it: model=%s",
                            path, arithmetic ? arithmetic : "not said", path);
     json_decref(root);
+    checkpoint_arrays weights = weights_of(m, (float *const[]){m->params}),
+                      moments = moments_of(m, (float *const[]){o->m, o->v});
     if (status == GRPO_OK)
-        status = read_arrays(path, "model.safetensors", &m->layout, WEIGHT_PREFIX, (float *const[]){m->params}, 1, err);
+        status = checkpoint_read_arrays(path, &weights, err);
     if (status == GRPO_OK)
-        status = read_arrays(path, "optimizer.safetensors", &m->layout, MOMENT_PREFIXES, (float *const[]){o->m, o->v},
-                             2, err);
+        status = checkpoint_read_arrays(path, &moments, err);
     o->steps = s->optimizer_steps;
     if (status != GRPO_OK)
         checkpoint_state_deinit(s);

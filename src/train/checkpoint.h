@@ -21,6 +21,18 @@ typedef struct checkpoint_state {
 /* Puts the files that make a folder a model (config.json, tokenizer) into `folder`. */
 typedef grpo_status checkpoint_extras(void *context, const char *folder, grpo_error *err);
 
+/* Flat arrays of one layout as a safetensors file: array i's parameters are named prefixes[i] + their own name. */
+typedef struct checkpoint_arrays {
+    const char *file; /* "value.safetensors" */
+    const model_layout *layout;
+    const char *const *prefixes;
+    float *const *arrays;
+    size_t count;
+} checkpoint_arrays;
+
+grpo_status checkpoint_write_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err);
+grpo_status checkpoint_read_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err);
+
 /* Writes `root`/step-N and removes all but the newest `keep_last`. */
 grpo_status checkpoint_save(const char *root, const checkpoint_state *state, const model *m, const optimizer *o,
                             int keep_last, checkpoint_extras *extras, void *context, grpo_error *err);

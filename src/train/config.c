@@ -28,6 +28,16 @@ static const schema_choice chat_choices[] = {
     {"never", TRAIN_CHAT_NEVER, "the prompt is raw text to be continued"},
     {0},
 };
+static const schema_choice source_choices[] = {
+    {"sample", TRAIN_SOURCE_SAMPLE, "this engine draws them"},
+    {"data", TRAIN_SOURCE_DATA, "another engine drew them: each record of data.path holds a group's completions"},
+    {0},
+};
+static const schema_choice old_choices[] = {
+    {"engine", TRAIN_OLD_ENGINE, "a forward pass of this engine; the ratio starts at exactly 1"},
+    {"sampler", TRAIN_OLD_SAMPLER, "those in the records (verl's bypass mode)"},
+    {0},
+};
 static const schema_choice activation_choices[] = {
     {"auto", TRAIN_ACT_AUTO, "the fastest that fits in train.memory_budget"},
     {"keep", TRAIN_ACT_KEEP, "the rollout's activations are kept for the backward pass"},
@@ -122,6 +132,19 @@ static const schema_row machine_rows[] = {
      .help = "Texts that end a completion, besides the model's own end tokens."},
     {.key = "rollout.slots", .type = SCHEMA_INT, AT(rollout.slots), .initial = "0", .min = 0, .max = 65536, .unit = "sequences",
      .help = "Completions decoded at once; 0: as many as the memory allows. The results do not depend on it."},
+    {.key = "rollout.source", .type = SCHEMA_ENUM, AT(rollout.source), .initial = "sample", .choices = source_choices,
+     .help = "Where completions come from. data: records hold `completions` as `grpo generate --n --logprobs` writes them, or "
+             "`completion_ids` and `logprobs` as lists; `prompt_ids` goes before the prompt's text."},
+    {.key = "rollout.old_logprobs", .type = SCHEMA_ENUM, AT(rollout.old_logprobs), .initial = "engine", .choices = old_choices,
+     .help = "With rollout.source data: the old log-probabilities of the ratio. Differences between the two engines are then "
+             "sampler_correction's to correct (engine), or part of the ratio (sampler)."},
+    {.key = "rollout.reject", .type = SCHEMA_STRING, AT(rollout.reject), .flags = SCHEMA_OPTIONAL,
+     .help = "With rollout.source data: takes the mask off tokens or completions whose two log-probabilities lie too far "
+             "apart. Criteria with commas between: token, seq_sum, seq_mean or seq_max with _k1, _k2 or _k3. verl "
+             "rollout_rs."},
+    {.key = "rollout.reject_threshold", .type = SCHEMA_STRING, AT(rollout.reject_threshold), .flags = SCHEMA_OPTIONAL,
+     .help = "One threshold for all criteria, or one each with commas between; of k1 a number u for 1/u to u, or low_high. "
+             "verl rollout_rs_threshold."},
 
     {.key = "train", .type = SCHEMA_SECTION, .help = "The optimiser and its memory."},
     {.key = "train.steps", .type = SCHEMA_INT, AT(train.steps), .initial = "0", .min = 0, .max = 1e9, .unit = "rollouts",
@@ -161,6 +184,26 @@ static const schema_row machine_rows[] = {
     {.key = "train.reduction_shards", .type = SCHEMA_INT, AT(train.reduction_shards), .initial = "1", .min = 1, .max = 4096,
      .help = "Parts that gradients are summed in. The bits of the result depend on it, and not on the number of processes, "
              "which must divide it."},
+
+    {.key = "reference", .type = SCHEMA_SECTION,
+     .help = "The policy that the KL penalty measures from (used when kl_coef is not 0): the starting model."},
+    {.key = "reference.sync_steps", .type = SCHEMA_INT, AT(reference.sync_steps), .initial = "0", .min = 0, .max = 1e9,
+     .unit = "rollouts", .help = "Rollouts after which it follows the policy; 0: it stays frozen. TRL (sync_ref_model) 512."},
+    {.key = "reference.mixup", .type = SCHEMA_FLOAT, AT(reference.mixup), .initial = "1", .max = 1, .flags = SCHEMA_OPEN_MIN,
+     .help = "How far it follows: reference += mixup (policy - reference). 1: a refresh; less, with sync_steps 1: a "
+             "moving average. TRL 0.6."},
+
+    {.key = "value", .type = SCHEMA_SECTION,
+     .help = "PPO's value network, which advantage_estimator gae needs (algorithm ppo). It has weights of its own, trained "
+             "beside the policy's with the same mini-batches, AdamW settings and gradient limit."},
+    {.key = "value.model", .type = SCHEMA_PATH, AT(value.model), .flags = SCHEMA_OPTIONAL,
+     .help = "Where it starts: a model with a value or score head, or a language model. null: the policy's trunk. A "
+             "head that the model does not have starts at zero. verl critic.model.path."},
+    {.key = "value.learning_rate", .type = SCHEMA_FLOAT, AT(value.learning_rate), .initial = "1e-5", .min = 0, .max = 1,
+     .help = "Its peak learning rate; warm-up and schedule are the policy's. verl 1e-5, TRL as the policy's."},
+    {.key = "value.warmup_rollouts", .type = SCHEMA_INT, AT(value.warmup_rollouts), .initial = "0", .min = 0, .max = 1e9,
+     .unit = "rollouts",
+     .help = "In the first rollouts only the value network learns. verl trainer.critic_warmup."},
 
     {.key = "checkpoint", .type = SCHEMA_SECTION, .help = "What a killed run goes on from (`grpo train --resume`)."},
     {.key = "checkpoint.every", .type = SCHEMA_INT, AT(checkpoint.every), .initial = "50", .min = 0, .max = 1e9, .unit = "steps",

@@ -17,6 +17,9 @@ typedef enum train_activations {
 
 typedef enum train_chat { TRAIN_CHAT_AUTO, TRAIN_CHAT_ALWAYS, TRAIN_CHAT_NEVER } train_chat;
 
+typedef enum train_source { TRAIN_SOURCE_SAMPLE, TRAIN_SOURCE_DATA } train_source;
+typedef enum train_old { TRAIN_OLD_ENGINE, TRAIN_OLD_SAMPLER } train_old;
+
 /* One element of `rewards`. */
 typedef struct train_reward {
     char *spec;    /* as `grpo score --reward` takes it: math, code, format:REGEX, … */
@@ -57,6 +60,9 @@ typedef struct train_config {
         int max_new_tokens;
         schema_strings stop;
         int slots; /* sequences decoded at once; 0 = as many as memory allows */
+        train_source source;
+        train_old old_logprobs;           /* with source data */
+        char *reject, *reject_threshold; /* NULL: nothing is rejected */
     } rollout;
 
     struct {
@@ -75,6 +81,17 @@ typedef struct train_config {
         int64_t memory_budget; /* bytes; 0 = what the machine has free */
         int reduction_shards;
     } train;
+
+    struct {
+        int sync_steps; /* rollouts between updates of the reference; 0: frozen */
+        double mixup;   /* share of the policy that it then takes over */
+    } reference;
+
+    struct {
+        char *model;          /* NULL: the policy's trunk, copied */
+        double learning_rate;
+        int warmup_rollouts;  /* of these only the value network learns */
+    } value; /* PPO's value network; used by advantage_estimator gae */
 
     struct {
         int every; /* steps; 0: only at the end */

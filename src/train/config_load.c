@@ -95,6 +95,28 @@ static grpo_status check_sizes(const train_config *c, grpo_error *err)
     return GRPO_OK;
 }
 
+static grpo_status check_source(const train_config *c, grpo_error *err)
+{
+    int stored = c->rollout.source == TRAIN_SOURCE_DATA;
+    if (!stored && (c->algo.sampler_correction != GRPO_SAMPLER_NONE || c->rollout.reject ||
+                    c->rollout.old_logprobs != TRAIN_OLD_ENGINE))
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "sampler_correction, rollout.reject and rollout.old_logprobs are for rollouts of another engine "
+                         "(rollout.source=data); this engine's own samples need no correction");
+    if (stored && (c->rollout.top_k > 0 || c->rollout.top_p < 1 || c->rollout.min_p > 0))
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "rollout.top_k, top_p and min_p with rollout.source=data: which tokens the other engine left out is "
+                         "not known; the log-probabilities in the records must be those of the whole distribution");
+    if (stored && c->algo.dynamic_sampling)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "dynamic_sampling with rollout.source=data: nothing is sampled; set dynamic_sampling=false");
+    if (stored && c->algo.advantage == GRPO_ADV_REMAX)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "remax needs greedy answers of the policy: not with rollout.source=data");
+    if (!c->rollout.reject != !c->rollout.reject_threshold)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "rollout.reject and rollout.reject_threshold go together");
+    return GRPO_OK;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
 static grpo_status load_layers(train_config *c, const schema_tree *file, const schema_tree *overrides, grpo_error *err)
@@ -111,6 +133,8 @@ static grpo_status load_layers(train_config *c, const schema_tree *file, const s
         status = check_algorithm(c, err);
     if (status == GRPO_OK)
         status = check_sizes(c, err);
+    if (status == GRPO_OK)
+        status = check_source(c, err);
     c->clip_epsilon = c->algo.clip_epsilon_low == c->algo.clip_epsilon_high ? c->algo.clip_epsilon_low : NAN;
     return status;
 }

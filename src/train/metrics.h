@@ -15,6 +15,7 @@
     X(reward_std, "reward_std", NULL, "mean over the groups of the rewards' standard deviation")                   \
     X(reward_min, NULL, "critic/rewards/min", "smallest reward")                                                   \
     X(reward_max, NULL, "critic/rewards/max", "largest reward")                                                    \
+    X(overlong_penalty, NULL, NULL, "mean of what overlong_buffer takes off the rewards")                          \
     X(accuracy, NULL, NULL, "share of the completions that are right")                                             \
     X(frac_unscored, NULL, NULL, "share of the completions whose reward is missing")                               \
     X(frac_groups_all_right, NULL, NULL, "share of the groups with no wrong completion")                           \
@@ -34,9 +35,18 @@
     X(clip_frac_low, "clip_ratio/low_mean", NULL, "share clipped from below (negative advantage)")                 \
     X(clip_frac_high, "clip_ratio/high_mean", NULL, "share clipped from above (positive advantage)")               \
     X(clip_frac, "clip_ratio/region_mean", "actor/pg_clipfrac", "share clipped")                                   \
+    X(sampler_kl, NULL, "rollout_corr/kl", "rollout.source data: mean of the records' minus this engine's log-probability")   \
+    X(sampler_weight_mean, "sampling/importance_sampling_ratio/mean", "rollout_corr/rollout_is_mean", "mean weight of sampler_correction") \
+    X(frac_rejected, NULL, "rollout_corr/rollout_rs_masked_fraction", "share of the tokens that rollout.reject leaves out") \
     X(grad_norm, "grad_norm", "actor/grad_norm", "norm of the gradient before it is limited")                      \
     X(learning_rate, "learning_rate", "actor/lr", "")                                                              \
     X(kl_coef, NULL, "actor/kl_coef", "weight of the KL in force")                                                 \
+    X(value_loss, "loss/value_avg", "critic/vf_loss", "loss of the value network (PPO)")                           \
+    X(value_clip_frac, "val/clipfrac_avg", "critic/vf_clipfrac", "share of its tokens that value_clip holds back") \
+    X(value_mean, NULL, "critic/values/mean", "mean value of the tokens' states")                                  \
+    X(value_explained, NULL, "critic/vf_explained_var", "share of the returns' variance that the values explain")  \
+    X(value_grad_norm, NULL, "critic/grad_norm", "norm of its gradient before it is limited")                      \
+    X(value_learning_rate, NULL, "critic/lr", "")                                                                  \
     X(completion_length, "completions/mean_length", "response_length/mean", "mean length in tokens")               \
     X(completion_length_min, "completions/min_length", "response_length/min", "")                                  \
     X(completion_length_max, "completions/max_length", "response_length/max", "")                                  \
@@ -49,6 +59,7 @@
     X(time_rollout, NULL, "timing_s/gen", "seconds")                                                               \
     X(time_reward, "reward_time", "timing_s/reward", "seconds that rewards add to the step")                       \
     X(time_train, NULL, "timing_s/update_actor", "seconds")                                                        \
+    X(time_value, NULL, "timing_s/update_critic", "seconds of the value network, within time_train")               \
     X(time_eval, NULL, "timing_s/testing", "seconds")                                                              \
     X(time_step, "step_time", "timing_s/step", "seconds")                                                          \
     X(peak_bytes, NULL, "perf/max_memory_allocated_gb", "largest resident memory of the process so far")           \

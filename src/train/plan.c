@@ -60,7 +60,24 @@ static int blocks_for_running(const memory_plan *p, const plan_request *r)
     return (int)((running > micro_batch ? running : micro_batch) + scratch);
 }
 
-static void set_policy(memory_plan *p, const model *m, const plan_request *r, activation_policy policy, int kept)
+/* The value network never samples, so it needs no logits; the rest is as for the policy. */
+static void plan_value(memory_plan *p, pool *threads, const plan_request *r)
+{
+    const model_config *c = &r->value->config;
+    size_t weights = r->value->layout.total * sizeof(float);
+    engine_plan running = {p->forward_rows, 1, 0};
+    p->value_kept_layers = p->policy == ACTIVATIONS_KEEP ? c->layers
+                           : p->kept_layers < c->layers  ? p->kept_layers
+                                                         : c->layers;
+    p->value_kv_blocks = p->policy == ACTIVATIONS_RECOMPUTE ? blocks_for_running(p, r) : blocks_for_all(r);
+    p->value = 4 * weights + engine_bytes(r->value, threads, running) +
+               (size_t)p->value_kv_blocks * kv_block_bytes(c) +
+               (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)p->value_kept_layers * tape_kept_layer_bytes(c)) +
+               backward_workspace_bytes(r->value, threads, p->backward_rows, p->batch_rows, p->max_positions);
+}
+
+static void set_policy(memory_plan *p, const model *m, pool *threads, const plan_request *r, activation_policy policy,
+                       int kept)
 {
     const model_config *c = &m->config;
     p->policy = policy;
@@ -69,16 +86,21 @@ static void set_policy(memory_plan *p, const model *m, const plan_request *r, ac
     p->kv_blocks = policy == ACTIVATIONS_RECOMPUTE ? blocks_for_running(p, r) : blocks_for_all(r);
     p->keys_values = (size_t)p->kv_blocks * kv_block_bytes(c);
     p->activations = (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c));
+    if (r->value)
+        plan_value(p, threads, r);
     p->total = p->weights + p->reference + p->gradients + p->moments + p->keys_values + p->activations + p->forward +
-               p->backward;
+               p->backward + p->value;
 }
 
 /* As many whole layers as the budget holds beside the layer inputs. */
-static int affordable_layers(const memory_plan *p, const model *m, size_t budget)
+static int affordable_layers(const memory_plan *p, const model *m, const plan_request *r)
 {
+    size_t budget = r->budget;
     if (p->total >= budget)
         return 0;
     size_t each = (size_t)p->tape_rows * tape_kept_layer_bytes(&m->config);
+    if (r->value)
+        each += (size_t)p->tape_rows * tape_kept_layer_bytes(&r->value->config);
     size_t n = each ? (budget - p->total) / each : 0;
     return n > (size_t)m->config.layers ? m->config.layers : (int)n;
 }
@@ -89,21 +111,21 @@ grpo_status memory_plan_make(memory_plan *p, const model *m, pool *threads, cons
     int layers = m->config.layers;
     switch (r->policy) {
     case ACTIVATIONS_KEEP:
-        set_policy(p, m, r, ACTIVATIONS_KEEP, layers);
+        set_policy(p, m, threads, r, ACTIVATIONS_KEEP, layers);
         break;
     case ACTIVATIONS_CHECKPOINT:
-        set_policy(p, m, r, ACTIVATIONS_CHECKPOINT, 0);
+        set_policy(p, m, threads, r, ACTIVATIONS_CHECKPOINT, 0);
         break;
     case ACTIVATIONS_RECOMPUTE:
-        set_policy(p, m, r, ACTIVATIONS_RECOMPUTE, 0);
+        set_policy(p, m, threads, r, ACTIVATIONS_RECOMPUTE, 0);
         break;
     case ACTIVATIONS_AUTO:
-        set_policy(p, m, r, ACTIVATIONS_CHECKPOINT, 0);
+        set_policy(p, m, threads, r, ACTIVATIONS_CHECKPOINT, 0);
         if (p->total > r->budget) {
-            set_policy(p, m, r, ACTIVATIONS_RECOMPUTE, 0);
+            set_policy(p, m, threads, r, ACTIVATIONS_RECOMPUTE, 0);
         } else {
-            int kept = affordable_layers(p, m, r->budget);
-            set_policy(p, m, r, kept == layers ? ACTIVATIONS_KEEP : ACTIVATIONS_CHECKPOINT, kept);
+            int kept = affordable_layers(p, m, r);
+            set_policy(p, m, threads, r, kept == layers ? ACTIVATIONS_KEEP : ACTIVATIONS_CHECKPOINT, kept);
         }
         break;
     }
@@ -145,6 +167,7 @@ char *memory_plan_text(const memory_plan *p)
     line(&s, "forward scratch", p->forward, "logits included");
     snprintf(note, sizeof note, "micro-batches of %d rows", p->micro_batch_rows);
     line(&s, "backward scratch", p->backward, note);
+    line(&s, "value network", p->value, "weights, gradients, moments, activations of its own");
     line(&s, "together at most", p->total, "");
     return strbuf_detach(&s);
 }

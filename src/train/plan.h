@@ -18,6 +18,7 @@ typedef struct plan_request {
     int slots;            /* 0: chosen here */
     int micro_batch_rows; /* 0: chosen here */
     int reference;        /* 1: a frozen copy of the weights */
+    const model *value;   /* PPO's value network, or NULL */
     activation_policy policy;
     size_t budget; /* bytes */
 } plan_request;
@@ -26,8 +27,9 @@ typedef struct memory_plan {
     activation_policy policy; /* never AUTO */
     int kept_layers, slots, forward_rows, tape_rows, micro_batch_rows, backward_rows, batch_rows, kv_blocks,
         max_positions;
-    /* bytes */
-    size_t weights, reference, gradients, moments, keys_values, activations, forward, backward, total;
+    int value_kept_layers, value_kv_blocks;
+    /* bytes; value: all that the value network takes */
+    size_t weights, reference, gradients, moments, keys_values, activations, forward, backward, value, total;
 } memory_plan;
 
 /* Fails when not even `recompute` fits; the message names the settings to change. */

@@ -142,8 +142,8 @@ static grpo_status run_group(engine *e, const model_weights *w, rollout_group *g
                                        .run = n - 1,
                                        .kv = kv,
                                        .tape_row = o->tape ? s->tape_row : NULL,
-                                       .score_from = g->prompt_length,
-                                       .logprob = out.logp + token,
+                                       .score_from = out.logp ? g->prompt_length : n,
+                                       .logprob = out.logp ? out.logp + token : NULL,
                                        .stats = out.stats ? out.stats + token : NULL,
                                        .allowed = p->allowed[i].row,
                                        .prefix_hidden = p->hidden};
@@ -166,11 +166,50 @@ grpo_status policy_run(engine *e, const model_weights *w, rollout_group *groups,
             status = run_group(e, w, &groups[i], options, &p, out, err);
         group_pass_deinit(e, &p, groups[i].n_samples);
         size_t n = policy_token_count(&groups[i], 1);
-        out.logp += n;
+        if (out.logp)
+            out.logp += n;
         if (out.stats)
             out.stats += n;
     }
     return status;
+}
+
+/* ---- values -------------------------------------------------------------------------------------------------- */
+
+enum { VALUE_ROWS = 256 };
+
+/* The value head on rows of the tape. */
+static void values_of_rows(engine *e, const model_weights *w, const tape *t, const int32_t *row, int m, float *value)
+{
+    const model_config *c = &e->m->config;
+    size_t width = (size_t)c->hidden;
+    for (int i = 0; i < m; i++)
+        memcpy(e->h + (size_t)i * width, t->layer[c->layers].x + (size_t)row[i] * width, width * sizeof *e->h);
+    model_final_norm(e->m, w, e->threads, e->h, e->h, m);
+    ops_product head = {.w = w->head, .y = value, .ldy = 1, .bias = w->head_bias};
+    ops_gemm(e->threads, &head, 1, e->h, c->hidden, m);
+}
+
+grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,
+                               int n_groups, float *value, grpo_error *err)
+{
+    if (e->m->config.head == MODEL_HEAD_LM)
+        return grpo_fail(err, GRPO_ERR_INTERNAL, "values were asked of a model without a value head");
+    int32_t row[VALUE_ROWS];
+    int m = 0;
+    for (int g = 0; g < n_groups; g++)
+        for (int s = 0; s < groups[g].n_samples; s++)
+            for (int i = 0; i < groups[g].samples[s].n; i++) {
+                row[m++] = i == 0 ? groups[g].tape_row[groups[g].prompt_length - 1] : groups[g].samples[s].tape_row[i - 1];
+                if (m == VALUE_ROWS) {
+                    values_of_rows(e, w, t, row, m, value);
+                    value += m;
+                    m = 0;
+                }
+            }
+    if (m > 0)
+        values_of_rows(e, w, t, row, m, value);
+    return GRPO_OK;
 }
 
 /* ---- backward ---------------------------------------------------------------------------------------------- */
@@ -180,6 +219,7 @@ typedef struct prepared_group {
     backward_group b;
     int32_t *token, *pos, *tape_row, *head_row, *target;
     float *coef, *entropy_coef;
+    float *dvalue; /* [rows] of a value model */
     ops_softmax_row *stats;
     const uint32_t **allowed;
     bitmaps *bitmaps;
@@ -192,7 +232,7 @@ static void prepared_deinit(prepared_group *p)
     for (int i = 0; p->bitmaps && i < p->n_samples; i++)
         bitmaps_deinit(&p->bitmaps[i]);
     void *owned[] = {p->token, p->pos,   p->tape_row, p->head_row, p->target, p->coef, p->entropy_coef,
-                     p->stats, p->spans, p->bitmaps,  p->allowed};
+                     p->stats, p->spans, p->bitmaps,  p->allowed,  p->dvalue};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         mem_free(owned[i]);
     memset(p, 0, sizeof *p);
@@ -200,16 +240,20 @@ static void prepared_deinit(prepared_group *p)
 
 static int sample_counts(const rollout_sample *s, const policy_gradient *g, size_t first)
 {
-    for (int i = 0; i < s->n; i++)
+    for (int i = 0; g->grad_value && i < s->n; i++)
+        if (g->grad_value[first + (size_t)i] != 0)
+            return 1;
+    for (int i = 0; !g->grad_value && i < s->n; i++)
         if (g->grad_logp[first + (size_t)i] != 0 || (g->grad_entropy && g->grad_entropy[first + (size_t)i] != 0))
             return 1;
     return 0;
 }
 
-static grpo_status prepared_alloc(prepared_group *p, const rollout_group *g, int entropy, grpo_error *err)
+static grpo_status prepared_alloc(prepared_group *p, const rollout_group *g, const policy_gradient *o, grpo_error *err)
 {
     size_t tokens = policy_token_count(g, 1), rows = tokens + (size_t)g->prompt_length;
     size_t samples = (size_t)g->n_samples;
+    int entropy = !o->grad_value && o->grad_entropy;
     p->n_samples = g->n_samples;
     p->token = mem_calloc(rows, sizeof *p->token);
     p->pos = mem_calloc(rows, sizeof *p->pos);
@@ -222,8 +266,9 @@ static grpo_status prepared_alloc(prepared_group *p, const rollout_group *g, int
     p->allowed = mem_calloc(tokens, sizeof *p->allowed);
     p->bitmaps = mem_calloc(samples, sizeof *p->bitmaps);
     p->spans = mem_calloc(samples + 1, sizeof *p->spans);
+    p->dvalue = o->grad_value ? mem_calloc(rows, sizeof *p->dvalue) : NULL;
     if (p->token && p->pos && p->tape_row && p->head_row && p->target && p->coef && p->stats && p->allowed &&
-        p->bitmaps && p->spans && (p->entropy_coef || !entropy))
+        p->bitmaps && p->spans && (p->entropy_coef || !entropy) && (p->dvalue || !o->grad_value))
         return GRPO_OK;
     return mem_fail(err, "a group's backward pass", rows * 3 * sizeof *p->token);
 }
@@ -233,7 +278,9 @@ static void add_answer(prepared_group *p, const rollout_group *g, const rollout_
                        size_t first, int prompt_last_row)
 {
     int row = p->b.rows, head = p->b.head.m;
-    for (int i = 0; i < s->n; i++, head++) {
+    for (int i = 0; p->dvalue && i < s->n; i++)
+        p->dvalue[i == 0 ? prompt_last_row : row + i - 1] += (float)o->grad_value[first + (size_t)i];
+    for (int i = 0; !p->dvalue && i < s->n; i++, head++) {
         p->head_row[head] = i == 0 ? prompt_last_row : row + i - 1;
         p->target[head] = s->token[i];
         p->coef[head] = (float)o->grad_logp[first + (size_t)i];
@@ -249,7 +296,7 @@ static void add_answer(prepared_group *p, const rollout_group *g, const rollout_
     if (s->n > 1)
         p->spans[p->b.n_spans++] = (ops_span){s->kv.blocks, row, s->n - 1, g->prompt_length};
     p->b.rows += s->n - 1;
-    p->b.head.m += s->n;
+    p->b.head.m = head;
 }
 
 static void add_prompt(prepared_group *p, const rollout_group *g)
@@ -283,7 +330,7 @@ static grpo_status prepare(prepared_group *p, const engine *e, const rollout_gro
 {
     memset(p, 0, sizeof *p);
     int included, rows = answer_rows(g, o, first, &included), truncated = 0;
-    grpo_status status = prepared_alloc(p, g, o->grad_entropy != NULL, err);
+    grpo_status status = prepared_alloc(p, g, o, err);
     for (int i = 0; i < g->n_samples && status == GRPO_OK; first += (size_t)g->samples[i].n, i++) {
         const rollout_sample *s = &g->samples[i];
         if (!sample_counts(s, o, first))
@@ -303,6 +350,7 @@ static grpo_status prepare(prepared_group *p, const engine *e, const rollout_gro
     b->pos = p->pos;
     b->tape_row = p->tape_row;
     b->spans = p->spans;
+    b->dvalue = p->dvalue;
     b->head.row = p->head_row;
     b->head.target = p->target;
     b->head.coef = p->coef;
@@ -317,15 +365,9 @@ static grpo_status prepare(prepared_group *p, const engine *e, const rollout_gro
 static grpo_status rerun(engine *e, const model_weights *w, tape *t, rollout_group *groups, int n,
                          const policy_gradient *g, grpo_error *err)
 {
-    size_t tokens = policy_token_count(groups, n);
-    float *logp = mem_calloc(tokens, sizeof *logp);
-    if (!logp)
-        return mem_fail(err, "log-probs", tokens * sizeof *logp);
     tape_reset(t);
     policy_run_options o = {.inv_temperature = g->inv_temperature, .tape = t};
-    grpo_status status = policy_run(e, w, groups, n, &o, (policy_tokens){logp, NULL}, err);
-    mem_free(logp);
-    return status;
+    return policy_run(e, w, groups, n, &o, (policy_tokens){NULL, NULL}, err);
 }
 
 static void release_kv(engine *e, rollout_group *groups, int n)

@@ -8,7 +8,7 @@
 #include "rollout/group_sample.h"
 
 typedef struct policy_tokens {
-    float *logp;            /* [N] */
+    float *logp;            /* [N]; NULL: the head is not run (a value model) */
     ops_softmax_row *stats; /* [N] or NULL */
 } policy_tokens;
 
@@ -28,7 +28,15 @@ typedef struct policy_run_options {
 grpo_status policy_run(engine *e, const model_weights *w, rollout_group *groups, int n_groups,
                        const policy_run_options *options, policy_tokens out, grpo_error *err);
 
+/* V before each token of every answer, of a model with a value head whose activations the last policy_run has
+ * left on the tape: value[i] belongs to the state that token i is chosen in. */
+grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,
+                               int n_groups, float *value, grpo_error *err);
+
 typedef struct policy_gradient {
+    /* Of a model with a value head: [N] d loss / d V before each token; what follows up to `stats` is then
+     * not read. NULL: the gradient comes through the log-probs. */
+    const double *grad_value;
     const double *grad_logp;    /* [N] d loss / d logp */
     const double *grad_entropy; /* [N] d loss / d entropy, or NULL */
     const ops_softmax_row *stats; /* [N] of the weights that the gradient is taken at */

@@ -10,9 +10,28 @@ int prompt_uses_chat(const language_model *lm, const data_record *r, train_chat 
     return chat == TRAIN_CHAT_ALWAYS;
 }
 
+/* "prompt_ids" of a record: the tokens themselves. */
+static grpo_status stored_ids(prompt_tokens *out, const language_model *lm, const json_t *ids, grpo_error *err)
+{
+    out->n = json_array_size(ids);
+    out->ids = mem_calloc(out->n, sizeof *out->ids);
+    if (out->n == 0 || !out->ids)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "prompt_ids must be a list of token ids");
+    for (size_t i = 0; i < out->n; i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= lm->m->config.vocab)
+            return grpo_fail(err, GRPO_ERR_FORMAT, "prompt_ids: token %zu is not an id of the model's vocabulary", i + 1);
+        out->ids[i] = (int32_t)json_integer_value(id);
+    }
+    return GRPO_OK;
+}
+
 grpo_status prompt_encode(prompt_tokens *out, const language_model *lm, const data_record *r, train_chat chat,
                           grpo_error *err)
 {
+    const json_t *ids = json_object_get(r->fields, "prompt_ids");
+    if (ids)
+        return stored_ids(out, lm, ids, err);
     if (prompt_uses_chat(lm, r, chat))
         return language_model_encode_messages(lm, r->messages, &out->ids, &out->n, err);
     if (!r->text)

@@ -87,6 +87,10 @@ static grpo_status run_step(trainer *t, grpo_error *err)
         t->data_position += (uint64_t)b.n_groups;
         t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
         trainer_measure(t, &b, &m);
+        if (t->reference.layer)
+            t->kl_coef = grpo_kl_controller(t->config->algo.kl_control, t->kl_coef, m.kl, t->config->algo.kl_target,
+                                            t->config->algo.kl_horizon, (double)b.answers);
+        trainer_reference_follow(t);
         if (t->config->log.samples)
             status = trainer_write_samples(t, &b, err);
         rollout_release(&t->e, b.groups, b.n_groups); /* an evaluation needs the key/value store */

@@ -31,7 +31,7 @@ static grpo_status take_prompts(trainer *t, step_batch *b, grpo_error *err)
 
 /* ---- callbacks of group_sample ------------------------------------------------------------------------------ */
 
-static int reached_stop(void *context, const int32_t *token, int n)
+int trainer_reached_stop(void *context, const int32_t *token, int n)
 {
     const trainer *t = context;
     return stop_strings_reached(&t->stop, token, n);
@@ -71,7 +71,7 @@ static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
         .want_entropy = 1,
         .tape = recompute ? NULL : &t->tape,
         .keep_kv = !recompute,
-        .stop = t->stop.count ? reached_stop : NULL,
+        .stop = t->stop.count ? trainer_reached_stop : NULL,
         .finished = answer_finished,
         .progress = show_progress,
         .context = t,
@@ -106,12 +106,17 @@ static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
         {(void **)&b->logp, n, sizeof *b->logp},
         {(void **)&b->ref_logp, n, sizeof *b->ref_logp},
         {(void **)&b->entropy, n, sizeof *b->entropy},
+        {(void **)&b->value, t->value.m ? n : 0, sizeof *b->value},
+        {(void **)&b->returns, t->value.m ? n : 0, sizeof *b->returns},
         {(void **)&b->grad_logp, n, sizeof *b->grad_logp},
         {(void **)&b->grad_entropy, n, sizeof *b->grad_entropy},
+        {(void **)&b->sampler_logp, t->config->rollout.source == TRAIN_SOURCE_DATA ? n : 0, sizeof *b->sampler_logp},
         {(void **)&b->stats, n, sizeof *b->stats},
         {(void **)&b->logp32, n, sizeof *b->logp32},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        if (arrays[i].count == 0)
+            continue;
         *arrays[i].field = mem_calloc(arrays[i].count, arrays[i].size);
         if (!*arrays[i].field)
             return mem_fail(err, "a rollout", arrays[i].count * arrays[i].size);
@@ -123,14 +128,15 @@ static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
 
 void step_batch_deinit(trainer *t, step_batch *b)
 {
+    value_network_release(&t->value);
     if (b->groups)
         rollout_release(&t->e, b->groups, b->n_groups);
     for (size_t i = 0; b->text && i < b->answers; i++)
         grpo_tokenizer_free_text(b->text[i]);
-    void *owned[] = {b->groups,  b->record,    b->item,     b->text,     b->score,    b->part,
+    void *owned[] = {b->reward_baseline, b->groups,  b->record,    b->item,     b->text,     b->score,    b->part,
                      b->reward,  b->offset,    b->mask,     b->advantage, b->token_advantage,
                      b->old_logp, b->logp,     b->ref_logp, b->entropy,  b->grad_logp, b->grad_entropy,
-                     b->stats,   b->logp32};
+                     b->stats,   b->logp32,    b->value,    b->returns, b->sampler_logp};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         mem_free(owned[i]);
     memset(b, 0, sizeof *b);
@@ -156,7 +162,7 @@ static grpo_status read_answers(trainer *t, step_batch *b, grpo_error *err)
             b->offset[row] = token;
             for (int k = 0; k < s->n; k++, token++) {
                 b->mask[token] = !(t->config->algo.mask_truncated && item->truncated);
-                b->old_logp[token] = s->logprob[k];
+                b->old_logp[token] = b->logp[token] = s->logprob[k];
                 b->entropy[token] = s->stats[k].entropy;
                 b->stats[token] = s->stats[k];
             }
@@ -165,13 +171,30 @@ static grpo_status read_answers(trainer *t, step_batch *b, grpo_error *err)
     return GRPO_OK;
 }
 
+/* The reward that trains: the score, less DAPO's soft punishment of overlong answers. */
+static void take_rewards(const trainer *t, step_batch *b, train_metrics *m)
+{
+    const train_config *c = t->config;
+    double most = c->rollout.max_new_tokens, buffer = c->algo.overlong_buffer * most, sum = 0;
+    for (size_t i = 0; i < b->answers; i++) {
+        double penalty = buffer > 0 ? grpo_overlong_penalty(b->item[i].tokens, most, buffer, c->algo.overlong_factor, 0) : 0;
+        b->reward[i] = b->score[i].reward + penalty;
+        sum += penalty;
+    }
+    if (buffer > 0)
+        m->overlong_penalty = sum / (double)b->answers;
+    trainer_drop_without_baseline(b);
+}
+
 grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
 {
     memset(b, 0, sizeof *b);
     double began = machine_seconds();
     grpo_status status = take_prompts(t, b, err);
+    if (status == GRPO_OK && t->config->algo.advantage == GRPO_ADV_REMAX)
+        status = trainer_greedy_baselines(t, b, err);
     if (status == GRPO_OK)
-        status = draw_answers(t, b, err);
+        status = t->config->rollout.source == TRAIN_SOURCE_DATA ? trainer_read_answers(t, b, err) : draw_answers(t, b, err);
     if (status != GRPO_OK)
         return status;
     m->time_rollout = machine_seconds() - began;
@@ -179,11 +202,13 @@ grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_err
     status = allocate(t, b, err);
     if (status == GRPO_OK)
         status = read_answers(t, b, err);
+    if (status == GRPO_OK && b->sampler_logp)
+        status = trainer_take_sampler(t, b, m, err);
     began = machine_seconds();
     if (status == GRPO_OK)
         status = scoring_run(t->scoring, t->threads, b->item, b->answers, b->score, &b->unscored, err);
-    for (size_t i = 0; status == GRPO_OK && i < b->answers; i++)
-        b->reward[i] = b->score[i].reward;
+    if (status == GRPO_OK)
+        take_rewards(t, b, m);
     m->time_reward = machine_seconds() - began;
     if (status == GRPO_OK && b->unscored == b->answers)
         status = grpo_fail(err, GRPO_ERR_REWARD, "no answer of step %llu could be scored; `grpo score --explain` on samples.jsonl says why",

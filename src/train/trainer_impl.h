@@ -9,6 +9,7 @@
 #include "train/plan.h"
 #include "train/policy_pass.h"
 #include "train/trainer.h"
+#include "train/value_network.h"
 
 /* One rollout and everything computed from it. Token arrays run over all answers in order. */
 typedef struct step_batch {
@@ -21,12 +22,15 @@ typedef struct step_batch {
     scored *score;          /* [B] */
     double *part;           /* [B][parts] */
     double *reward;         /* [B] */
+    double *reward_baseline; /* [B] remax: the greedy answer's; NULL otherwise */
     size_t *offset;         /* [B + 1] into token arrays */
     unsigned char *mask;    /* [N] */
     double *advantage;      /* [B] */
     double *token_advantage; /* [N] */
     int per_token;
     double *old_logp, *logp, *ref_logp, *entropy; /* [N] */
+    double *value, *returns;                      /* [N] with a value network */
+    double *sampler_logp;                         /* [N] of the engine that drew the answers; NULL: this one */
     double *grad_logp, *grad_entropy;             /* [N] */
     ops_softmax_row *stats;                       /* [N] of the newest pass */
     float *logp32;                                /* [N] */
@@ -54,6 +58,7 @@ struct trainer {
     float *grad;
     model_weights grad_view, reference; /* reference.layer NULL: none */
     optimizer optimizer;
+    value_network value; /* value.m NULL: none */
     uint64_t step, steps, data_position, optimizer_steps_planned;
     double tokens_seen, kl_coef;
     char run_id[40];
@@ -69,6 +74,23 @@ struct trainer {
 /* trainer_batch.c: sampling and scoring one rollout */
 grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 void step_batch_deinit(trainer *t, step_batch *b);
+int trainer_reached_stop(void *trainer, const int32_t *token, int n); /* rollout_options.stop */
+
+/* trainer_baseline.c */
+grpo_status trainer_greedy_baselines(trainer *t, step_batch *b, grpo_error *err);
+void trainer_drop_without_baseline(step_batch *b);
+
+/* trainer_offline.c: answers of another engine, in place of sampling; then what it says of its log-probs */
+grpo_status trainer_read_answers(trainer *t, step_batch *b, grpo_error *err);
+grpo_status trainer_take_sampler(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+grpo_status trainer_sampler_weights(const trainer *t, const grpo_rows *rows, const double *old_logp,
+                                    const double *sampler_logp, double *weight, grpo_error *err);
+
+/* trainer_reference.c */
+grpo_status trainer_reference_init(trainer *t, grpo_error *err);
+void trainer_reference_follow(trainer *t); /* after each step */
+grpo_status trainer_reference_save(const trainer *t, const char *folder, grpo_error *err);
+grpo_status trainer_reference_restore(trainer *t, const char *folder, grpo_error *err);
 
 /* trainer_update.c: advantages, losses, gradients, optimiser */
 grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);

@@ -124,6 +124,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
+        .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
         .budget = budget,
     };
@@ -131,16 +132,6 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
     if (status == GRPO_OK && !(t->plan_text = memory_plan_text(&t->plan)))
         status = mem_fail(err, "the memory plan", 0);
     return status;
-}
-
-static grpo_status copy_reference(trainer *t, grpo_error *err)
-{
-    size_t bytes = t->lm.m->layout.total * sizeof(float);
-    grpo_status status = mem_arena_init(&t->reference_arena, bytes, "the reference weights", err);
-    if (status != GRPO_OK)
-        return status;
-    memcpy(t->reference_arena.base, t->lm.m->params, bytes);
-    return model_weights_view(&t->reference, &t->lm.m->config, (float *)t->reference_arena.base, err);
 }
 
 static grpo_status take_memory(trainer *t, grpo_error *err)
@@ -167,8 +158,10 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
                            .max_grad_norm = c->train.max_grad_norm};
     if (status == GRPO_OK)
         status = optimizer_init(&t->optimizer, m->layout.total, o, err);
+    if (status == GRPO_OK && t->value.m)
+        status = value_network_start(&t->value, t->threads, p, o, err);
     if (status == GRPO_OK && c->algo.kl_coef != 0)
-        status = copy_reference(t, err); /* before a checkpoint is loaded: the reference is the starting model */
+        status = trainer_reference_init(t, err); /* before a checkpoint is loaded: the reference is the starting model */
     return status;
 }
 
@@ -232,6 +225,11 @@ static grpo_status resume(trainer *t, grpo_error *err)
     }
     checkpoint_state state;
     status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, err);
+    if (status == GRPO_OK)
+        status = trainer_reference_restore(t, path, err);
+    if (status == GRPO_OK && t->value.m)
+        status = value_network_restore(
+            &t->value, path, (uint64_t)json_integer_value(json_object_get(state.extra, "value_optimizer_steps")), err);
     if (status == GRPO_OK) {
         t->step = state.step;
         t->data_position = state.data_position;
@@ -301,6 +299,10 @@ static grpo_status write_model_side(void *context, const char *folder, grpo_erro
         status = write_json_file(folder, "generation_config.json", model_export_generation_json(&e), err);
     if (status == GRPO_OK)
         status = grpo_tokenizer_write_folder(t->lm.tokenizer, folder, err);
+    if (status == GRPO_OK)
+        status = trainer_reference_save(t, folder, err);
+    if (status == GRPO_OK && t->value.m)
+        status = value_network_save(&t->value, folder, err);
     return status;
 }
 
@@ -312,7 +314,8 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
                               .seed = t->config->seed,
                               .kl_coef = t->kl_coef};
     memcpy(state.run_id, t->run_id, sizeof state.run_id);
-    state.extra = json_pack("{s:f}", "tokens_seen", t->tokens_seen);
+    state.extra = json_pack("{s:f,s:I}", "tokens_seen", t->tokens_seen, "value_optimizer_steps",
+                            (json_int_t)t->value.optimizer.steps);
     if (!isnan(t->first_eval_accuracy))
         json_object_set_new(state.extra, "first_eval_accuracy", json_real(t->first_eval_accuracy));
     progress_phase(&t->progress, "writing a checkpoint", 0, 0, machine_seconds());
@@ -326,29 +329,14 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
 
 static grpo_status check_supported(const train_config *c, grpo_error *err)
 {
-    if (c->algo.advantage == GRPO_ADV_GAE || c->algo.advantage == GRPO_ADV_REMAX ||
-        c->algo.advantage == GRPO_ADV_TOKEN_BASELINE || c->algo.advantage == GRPO_ADV_TURN_TOKEN_BASELINE)
+    if (c->algo.advantage == GRPO_ADV_TOKEN_BASELINE || c->algo.advantage == GRPO_ADV_TURN_TOKEN_BASELINE)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "this advantage estimator needs a value network, greedy baselines or token statistics that the "
-                         "trainer does not compute; `grpo algo` has its arithmetic. Choose drgrpo, grpo, rloo, opo, gpg, "
-                         "grpo_passk or reinforce_pp");
+                         "this advantage estimator needs sums of squared probabilities, which the trainer does not "
+                         "compute; `grpo algo` has its arithmetic. Choose another");
     if (c->algo.dynamic_sampling)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
                          "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "
                          "spread then have advantage 0)");
-    if (c->algo.overlong_buffer > 0)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "overlong_buffer is not supported by the trainer: set overlong_buffer=0, or use mask_truncated");
-    if (c->algo.sampler_correction != GRPO_SAMPLER_NONE)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "sampler_correction is for rollouts of another engine, which the trainer does not read: set "
-                         "sampler_correction=none (this engine's own samples need none)");
-    if (c->algo.kl_control != GRPO_KL_FIXED)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "kl_control: the trainer supports `fixed` only");
-    if (c->algo.drop_flat_groups && (c->algo.kl_coef != 0 || c->algo.entropy_coef != 0))
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "drop_flat_groups with a KL or entropy term is not supported by the trainer (without them such "
-                         "groups have no gradient and are left out anyway): set drop_flat_groups=false");
     if (c->train.reduction_shards != 1)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "train.reduction_shards=%d: only 1 is supported",
                          c->train.reduction_shards);
@@ -382,6 +370,10 @@ static grpo_status setup(trainer *t, grpo_error *err)
         status = language_model_open(&t->lm, c->model, 0, t->threads, err);
     if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
         status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
+    if (status != GRPO_OK)
+        return status;
+    if (c->algo.advantage == GRPO_ADV_GAE)
+        status = value_network_open(&t->value, c->value.model, t->lm.m, t->threads, err);
     if (status != GRPO_OK)
         return status;
     stop_strings_init(&t->stop, &t->lm, (const char *const *)c->rollout.stop.items, c->rollout.stop.count);
@@ -440,6 +432,7 @@ void trainer_destroy(trainer *t)
         return;
     metrics_file_close(&t->metrics);
     metrics_file_close(&t->samples);
+    value_network_close(&t->value);
     optimizer_deinit(&t->optimizer);
     model_weights_deinit(&t->grad_view);
     model_weights_deinit(&t->reference);

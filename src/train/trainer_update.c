@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/machine.h"
+#include "base/rng.h"
 #include "train/trainer_impl.h"
 
 static float inverse_temperature(const trainer *t)
@@ -23,12 +24,45 @@ static grpo_status reference_logprobs(trainer *t, step_batch *b, grpo_error *err
     return status;
 }
 
+/* An answer without a reward has no return either: the value network must not learn from it. */
+static void leave_out_unscored(step_batch *b)
+{
+    for (size_t row = 0; b->value && row < b->answers; row++)
+        if (isnan(b->reward[row]))
+            memset(b->mask + b->offset[row], 0, b->offset[row + 1] - b->offset[row]);
+}
+
+static void measure_values(const step_batch *b, train_metrics *m)
+{
+    if (!b->value)
+        return;
+    grpo_rows rows = {b->answers, b->offset, b->mask};
+    double sum = 0;
+    for (size_t i = 0; i < b->tokens; i++)
+        sum += b->value[i];
+    m->value_mean = sum / (double)b->tokens;
+    m->value_explained = explained_variance(&rows, b->value, b->returns);
+}
+
+static grpo_status state_values(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
+{
+    double began = machine_seconds();
+    grpo_status status = value_network_run(&t->value, b->groups, b->n_groups, b->logp32, err);
+    for (size_t i = 0; status == GRPO_OK && i < b->tokens; i++)
+        b->value[i] = b->logp32[i];
+    m->time_value = machine_seconds() - began;
+    return status;
+}
+
 grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
 {
-    const grpo_algo *algo = &t->config->algo;
+    grpo_algo algo = t->config->algo;
+    algo.kl_coef = t->kl_coef; /* the controller's */
     grpo_status status = GRPO_OK;
     if (t->reference.layer)
         status = reference_logprobs(t, b, err);
+    if (status == GRPO_OK && t->value.m)
+        status = state_values(t, b, m, err);
     if (status != GRPO_OK)
         return status;
     void *scratch = mem_calloc(1, grpo_advantage_scratch(b->answers, b->tokens));
@@ -45,13 +79,20 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
         .tokens = {b->answers, b->offset, b->mask},
         .old_logp = b->old_logp,
         .ref_logp = t->reference.layer ? b->ref_logp : NULL,
+        .reward_baseline = b->reward_baseline,
+        .value = b->value,
     };
-    grpo_advantages out = {.row = b->advantage, .token = b->token_advantage, .reward = used, .scratch = scratch};
-    status = compute_advantages(algo, &batch, &out, err);
+    grpo_advantages out = {
+        .row = b->advantage, .token = b->token_advantage, .returns = b->returns, .reward = used, .scratch = scratch};
+    status = compute_advantages(&algo, &batch, &out, err);
     b->per_token = out.per_token;
     if (status == GRPO_OK) {
         m->frac_groups_flat = out.flat_groups;
         m->frac_unscored = (double)out.missing / (double)b->answers;
+        if (algo.kl_place == GRPO_KL_IN_REWARD)
+            m->kl = out.reward_kl;
+        measure_values(b, m);
+        leave_out_unscored(b);
     }
     mem_free(scratch);
     mem_free(used);
@@ -63,7 +104,7 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
 /* The part of the batch that one mini-batch is. */
 typedef struct mini_batch {
     rollout_group *groups;
-    int n_groups;
+    int first_group, n_groups;
     size_t first_row, rows, first_token, tokens;
     size_t *offset; /* [rows + 1] */
 } mini_batch;
@@ -72,6 +113,7 @@ static grpo_status mini_batch_init(mini_batch *mb, step_batch *b, int first, int
 {
     memset(mb, 0, sizeof *mb);
     mb->groups = b->groups + first;
+    mb->first_group = first;
     mb->n_groups = n;
     for (int g = 0; g < first; g++)
         mb->first_row += (size_t)b->groups[g].n_samples;
@@ -87,15 +129,14 @@ static grpo_status mini_batch_init(mini_batch *mb, step_batch *b, int first, int
     return GRPO_OK;
 }
 
-/* Log-probs of the present weights: those of the rollout while the weights are its own, else a pass. */
+/* Log-probs of the present weights into b->logp: those of the rollout stand there while the weights are its own,
+ * afterwards it takes a pass. */
 static grpo_status present_logprobs(trainer *t, step_batch *b, const mini_batch *mb, int weights_changed,
                                     grpo_error *err)
 {
     size_t first = mb->first_token;
-    if (!weights_changed) {
-        memcpy(b->logp + first, b->old_logp + first, mb->tokens * sizeof *b->logp);
+    if (!weights_changed)
         return GRPO_OK;
-    }
     int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
     policy_run_options o = {.inv_temperature = inverse_temperature(t),
                             .want_entropy = 1,
@@ -111,15 +152,22 @@ static grpo_status present_logprobs(trainer *t, step_batch *b, const mini_batch 
     return status;
 }
 
-static void note_loss(train_metrics *m, const grpo_loss *loss, int first_update)
+static int weights_are_of_rows(const grpo_algo *algo)
+{
+    return algo->sampler_correction == GRPO_SAMPLER_SEQUENCE_TRUNCATE ||
+           algo->sampler_correction == GRPO_SAMPLER_SEQUENCE_MASK;
+}
+
+static void note_loss(train_metrics *m, const grpo_loss *loss, int with_kl, int first_update)
 {
     const grpo_loss_metrics *x = &loss->metrics;
     if (first_update) {
         m->ratio_min = x->ratio_min;
         m->ratio_max = x->ratio_max;
         m->entropy = x->entropy;
-        m->kl = x->kl;
     }
+    if (with_kl)
+        m->kl = x->kl;
     m->ratio_min = fmin(m->ratio_min, x->ratio_min);
     m->ratio_max = fmax(m->ratio_max, x->ratio_max);
     m->ratio_mean = x->ratio_mean;
@@ -131,35 +179,113 @@ static void note_loss(train_metrics *m, const grpo_loss *loss, int first_update)
     m->clip_frac = x->clip_low + x->clip_high;
 }
 
+/* clip_cov drops tokens in an order of its own for every update. */
+static void draw_permutation(const trainer *t, size_t *order, size_t n)
+{
+    uint64_t used = 0, stream = UINT64_C(1) << 63 | t->optimizer.steps;
+    for (size_t i = 0; i < n; i++) {
+        size_t j = (size_t)rng_below((uint64_t)t->config->seed, stream, &used, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+/* drop_flat_groups: no gradient of any kind through groups whose rewards are all equal. */
+static void drop_flat_groups(const trainer *t, step_batch *b, const mini_batch *mb)
+{
+    size_t row = mb->first_row;
+    for (int g = 0; g < mb->n_groups; g++) {
+        size_t n = (size_t)mb->groups[g].n_samples, first = b->offset[row], tokens = b->offset[row + n] - first;
+        if (grpo_judge_group(b->reward + row, n, 0, t->config->algo.equal_tolerance) != GRPO_GROUP_MIXED) {
+            memset(b->grad_logp + first, 0, tokens * sizeof *b->grad_logp);
+            memset(b->grad_entropy + first, 0, tokens * sizeof *b->grad_entropy);
+        }
+        row += n;
+    }
+}
+
+static void measure_weights(train_metrics *m, const double *weight, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += weight[i];
+    m->sampler_weight_mean = n ? sum / (double)n : NAN;
+}
+
+/* What the loss of a mini-batch needs besides the step's arrays. */
+typedef struct loss_work {
+    void *scratch;
+    double *weight;      /* sampler_correction */
+    size_t *permutation; /* clip_cov */
+} loss_work;
+
+static void loss_work_deinit(loss_work *w)
+{
+    mem_free(w->scratch);
+    mem_free(w->weight);
+    mem_free(w->permutation);
+}
+
+static grpo_status loss_work_init(loss_work *w, trainer *t, const step_batch *b, const mini_batch *mb, train_metrics *m,
+                                  grpo_error *err)
+{
+    const grpo_algo *algo = &t->config->algo;
+    int corrects = algo->sampler_correction != GRPO_SAMPLER_NONE && b->sampler_logp;
+    memset(w, 0, sizeof *w);
+    w->scratch = mem_calloc(1, grpo_loss_scratch(mb->rows, mb->tokens));
+    w->weight = corrects ? mem_calloc(mb->tokens + mb->rows, sizeof *w->weight) : NULL;
+    w->permutation = algo->loss == GRPO_LOSS_CLIP_COV ? mem_calloc(mb->tokens, sizeof *w->permutation) : NULL;
+    if (!w->scratch || (corrects && !w->weight) || (algo->loss == GRPO_LOSS_CLIP_COV && !w->permutation))
+        return mem_fail(err, "the loss", mb->tokens * sizeof(double));
+    if (w->permutation)
+        draw_permutation(t, w->permutation, mb->tokens);
+    if (!corrects)
+        return GRPO_OK;
+    grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
+    grpo_status status = trainer_sampler_weights(t, &rows, b->old_logp + mb->first_token,
+                                                 b->sampler_logp + mb->first_token, w->weight, err);
+    if (status == GRPO_OK)
+        measure_weights(m, w->weight, weights_are_of_rows(algo) ? mb->rows : mb->tokens);
+    return status;
+}
+
 static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int first_update,
                                    grpo_error *err)
 {
     grpo_algo algo = t->config->algo;
     algo.kl_coef = t->kl_coef;
     size_t first = mb->first_token;
-    void *scratch = mem_calloc(1, grpo_loss_scratch(mb->rows, mb->tokens));
-    if (!scratch)
-        return mem_fail(err, "the loss", mb->tokens * sizeof(double));
+    loss_work work;
+    grpo_status status = loss_work_init(&work, t, b, mb, m, err);
     grpo_loss_batch batch = {
         .rows = {mb->rows, mb->offset, b->mask + first},
         .logp = b->logp + first,
         .old_logp = b->old_logp + first,
         .ref_logp = t->reference.layer ? b->ref_logp + first : NULL,
+        .sampler_logp = b->sampler_logp ? b->sampler_logp + first : NULL,
         .entropy = b->entropy + first,
         .advantage = b->per_token ? b->token_advantage + first : b->advantage + mb->first_row,
         .advantage_per_token = b->per_token,
+        .is_weight = work.weight,
+        .is_weight_per_row = weights_are_of_rows(&algo),
+        .permutation = work.permutation,
+        .permutation_count = mb->tokens,
     };
-    grpo_loss loss = {.grad_logp = b->grad_logp + first, .grad_entropy = b->grad_entropy + first, .scratch = scratch};
-    grpo_status status = compute_grpo_loss(&algo, &batch, &loss, err);
-    mem_free(scratch);
+    grpo_loss loss = {.grad_logp = b->grad_logp + first, .grad_entropy = b->grad_entropy + first, .scratch = work.scratch};
+    if (status == GRPO_OK)
+        status = compute_grpo_loss(&algo, &batch, &loss, err);
+    loss_work_deinit(&work);
     if (status == GRPO_OK && !isfinite(loss.loss))
         status = grpo_fail(err, GRPO_ERR_NUMERIC,
                            "the loss of step %llu is %g; the weights were left as they were. Look at the last lines of "
                            "samples.jsonl and lower train.learning_rate",
                            (unsigned long long)t->step + 1, loss.loss);
-    if (status == GRPO_OK)
-        note_loss(m, &loss, first_update);
-    return status;
+    if (status != GRPO_OK)
+        return status;
+    if (algo.drop_flat_groups)
+        drop_flat_groups(t, b, mb);
+    note_loss(m, &loss, first_update && algo.kl_place == GRPO_KL_IN_LOSS, first_update);
+    return GRPO_OK;
 }
 
 static int any_gradient(const step_batch *b, const mini_batch *mb)
@@ -186,18 +312,43 @@ static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_bat
     return status;
 }
 
-static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
-                                   grpo_error *err)
+static double learning_rate(const trainer *t, double peak, uint64_t steps)
 {
     const train_config *c = t->config;
+    return grpo_learning_rate(c->train.lr_schedule, peak, steps, (size_t)c->train.warmup_steps,
+                              t->optimizer_steps_planned, c->train.min_lr_ratio);
+}
+
+static grpo_status value_step_of(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                                 grpo_error *err)
+{
+    double began = machine_seconds();
+    grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
+    value_step step = {.first = mb->first_group,
+                       .n_groups = mb->n_groups,
+                       .rows = &rows,
+                       .old_value = b->value + mb->first_token,
+                       .returns = b->returns + mb->first_token,
+                       .weights_changed = update > 0,
+                       .learning_rate = learning_rate(t, t->config->value.learning_rate, t->value.optimizer.steps)};
+    grpo_status status = value_network_update(&t->value, &t->config->algo, &step, t->threads, err);
+    m->value_loss = step.loss;
+    m->value_clip_frac = step.clip_fraction;
+    m->value_grad_norm = update == 0 ? step.grad_norm : fmax(m->value_grad_norm, step.grad_norm);
+    m->value_learning_rate = step.learning_rate;
+    m->time_value += machine_seconds() - began;
+    return status;
+}
+
+static grpo_status policy_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                               grpo_error *err)
+{
     grpo_status status = present_logprobs(t, b, mb, update > 0, err);
     if (status == GRPO_OK)
         status = mini_batch_loss(t, b, mb, m, update == 0, err);
     if (status != GRPO_OK)
         return status;
-    m->learning_rate = grpo_learning_rate(c->train.lr_schedule, c->train.learning_rate, t->optimizer.steps,
-                                          (size_t)c->train.warmup_steps, t->optimizer_steps_planned,
-                                          c->train.min_lr_ratio);
+    m->learning_rate = learning_rate(t, t->config->train.learning_rate, t->optimizer.steps);
     /* With no gradient at all (every group flat) AdamW would still move the weights by its momentum and by
      * weight decay: that is what PyTorch does too, and what keeps the step count of the schedule right. */
     if (any_gradient(b, mb))
@@ -206,6 +357,17 @@ static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *
     if (status == GRPO_OK)
         status = optimizer_step(&t->optimizer, t->threads, t->lm.m->params, t->grad, m->learning_rate, &norm, err);
     m->grad_norm = update == 0 ? norm : fmax(m->grad_norm, norm);
+    return status;
+}
+
+static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                                   grpo_error *err)
+{
+    grpo_status status = GRPO_OK;
+    if (t->value.m)
+        status = value_step_of(t, b, mb, m, update, err);
+    if (status == GRPO_OK && (!t->value.m || t->step >= (uint64_t)t->config->value.warmup_rollouts))
+        status = policy_step(t, b, mb, m, update, err);
     return status;
 }
 

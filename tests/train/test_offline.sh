@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Rollouts from a file: those of `grpo generate` train to the same bits as sampling them in the run; those of another
+# distribution are corrected, rejected, or enter the ratio, as configured.
+source "$(dirname "$0")/tiny.sh"
+
+for i in 1 2 3 4; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
+cat >"$dir/run.yaml" <<YAML
+model: $dir/model
+reward_type: 'format:^[^aeiou]*$'
+data: {path: $dir/data.jsonl, chat: never, shuffle: false}
+group_size: 4
+rollout: {prompts_per_step: 4, max_new_tokens: 12}
+train: {steps: 1, learning_rate: 0.001}
+YAML
+"$grpo" generate --model "$dir/model" --raw --n 4 --logprobs --max-new-tokens 12 <"$dir/data.jsonl" >"$dir/rollouts.jsonl"
+
+"$grpo" train "$dir/run.yaml" output_dir="$dir/sampled" --quiet
+stored=(data.path="$dir/rollouts.jsonl" rollout.source=data --quiet)
+for how in keep recompute; do
+    "$grpo" train "$dir/run.yaml" output_dir="$dir/stored" "${stored[@]}" train.activations=$how --overwrite
+    [ "$(weights "$dir/stored" 1)" = "$(weights "$dir/sampled" 1)" ] || fail "stored rollouts give other weights ($how)"
+    [ "$(metric "$dir/stored" sampler_kl)" = 0 ] || fail "the log-probs of generate are not those of the training pass"
+done
+
+# answers of a sampler whose log-probs are 0.1 higher in every second completion
+python3 - "$dir" <<'PY'
+import json, sys
+d = sys.argv[1]
+with open(d + "/other.jsonl", "w") as shifted, open(d + "/lists.jsonl", "w") as lists, open(d + "/bare.jsonl", "w") as bare:
+    for line in open(d + "/rollouts.jsonl"):
+        r = json.loads(line)
+        for i, c in enumerate(r["completions"]):
+            c["logprobs"] = [x + 0.1 * (i % 2) for x in c["logprobs"]]
+        shifted.write(json.dumps(r) + "\n")
+        c = r.pop("completions")
+        r["completion_ids"] = [x["completion_ids"] for x in c]
+        r["logprobs"] = [x["logprobs"] for x in c]
+        lists.write(json.dumps(r) + "\n")
+        del r["logprobs"]
+        bare.write(json.dumps(r) + "\n")
+PY
+run() { # name, overrides
+    local name=$1
+    shift
+    "$grpo" train "$dir/run.yaml" output_dir="$dir/$name" rollout.source=data --quiet "$@"
+}
+near() { python3 -c 'import sys; a, b = map(float, sys.argv[1:3]); sys.exit(abs(a - b) > 1e-6)' "$1" "$2"; }
+
+run plain data.path="$dir/other.jsonl"
+[ "$(weights "$dir/plain" 1)" = "$(weights "$dir/sampled" 1)" ] || fail "without a correction the sampler's log-probs must not matter"
+run lists data.path="$dir/lists.jsonl"
+[ "$(weights "$dir/lists" 1)" = "$(weights "$dir/sampled" 1)" ] || fail "the form with lists gives other weights"
+
+run corrected data.path="$dir/other.jsonl" sampler_correction=token_truncate sampler_min=0 sampler_max=2 \
+    importance_sampling_level=token loss_aggregation=token_mean
+python3 - "$dir" <<'PY' || fail "the weights of sampler_correction are not exp(-0.1) on the shifted completions"
+import json, math, sys
+d = sys.argv[1]
+got = json.loads(open(d + "/corrected/metrics.jsonl").readlines()[-1])
+n = [0, 0]
+for line in open(d + "/rollouts.jsonl"):
+    for i, c in enumerate(json.loads(line)["completions"]):
+        n[i % 2] += len(c["logprobs"])
+want = (n[0] + n[1] * math.exp(-0.1)) / sum(n)
+assert abs(got["sampler_weight_mean"] - want) < 1e-6, (got["sampler_weight_mean"], want)
+assert abs(got["sampler_kl"] - 0.1 * n[1] / sum(n)) < 1e-6
+PY
+
+run bypass data.path="$dir/other.jsonl" rollout.old_logprobs=sampler importance_sampling_level=token loss_aggregation=token_mean
+near "$(metric "$dir/bypass" ratio_min)" "$(python3 -c 'import math; print(math.exp(-0.1))')" || fail "bypass: the ratio is not to the sampler"
+
+run rejected data.path="$dir/other.jsonl" rollout.reject=seq_mean_k1 rollout.reject_threshold=1.05
+python3 -c 'import sys; sys.exit(not 0.2 < float(sys.argv[1]) < 0.8)' "$(metric "$dir/rejected" frac_rejected)" || fail "the shifted completions were not rejected"
+
+refused() { # pattern, overrides
+    local pattern=$1
+    shift
+    if "$grpo" train "$dir/run.yaml" output_dir="$dir/refused" "$@" --quiet --overwrite 2>"$dir/said"; then fail "accepted: $*"; fi
+    grep -q -- "$pattern" "$dir/said" || fail "$* said: $(cat "$dir/said")"
+}
+refused 'no log-prob of the engine' rollout.source=data data.path="$dir/bare.jsonl" sampler_correction=token_mask
+refused 'group_size is 8' rollout.source=data data.path="$dir/lists.jsonl" group_size=8
+refused 'longer than rollout.max_new_tokens' rollout.source=data data.path="$dir/lists.jsonl" rollout.max_new_tokens=3
+refused 'rollouts of another engine' sampler_correction=token_mask
+sed 's/"completion_ids": \[\[[0-9]*/"completion_ids": [[9999/' "$dir/lists.jsonl" >"$dir/broken.jsonl"
+refused 'outside the model.s vocabulary' rollout.source=data data.path="$dir/broken.jsonl"
+echo "offline: the same bits, corrections, rejection, bypass, refusals"
