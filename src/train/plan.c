@@ -47,7 +47,7 @@ static int blocks_for_all(const plan_request *r)
 {
     long per_answer = kv_blocks_for(r->max_new_tokens) + 1;
     long prompts = r->prompt_tokens / OPS_KV_BLOCK + r->prompts;
-    long scratch = r->reference ? kv_blocks_for(r->longest_prompt) + r->group_size * per_answer : 0;
+    long scratch = r->reference || r->private_pass ? kv_blocks_for(r->longest_prompt) + r->group_size * per_answer : 0;
     return (int)(prompts + (long)r->prompts * r->group_size * per_answer + scratch);
 }
 
@@ -56,7 +56,7 @@ static int blocks_for_running(const memory_plan *p, const plan_request *r)
     long per_answer = kv_blocks_for(r->max_new_tokens) + 1, prompt = kv_blocks_for(r->longest_prompt) + 1;
     long running = (p->slots + 1) * prompt + (long)p->slots * per_answer;
     long micro_batch = p->backward_rows / OPS_KV_BLOCK + p->backward_rows / (r->max_new_tokens + 1) + r->group_size + 2L;
-    long scratch = r->reference ? prompt + r->group_size * per_answer : 0;
+    long scratch = r->reference || r->private_pass ? prompt + r->group_size * per_answer : 0;
     return (int)((running > micro_batch ? running : micro_batch) + scratch);
 }
 

@@ -18,6 +18,7 @@ typedef struct plan_request {
     int slots;            /* 0: chosen here */
     int micro_batch_rows; /* 0: chosen here */
     int reference;        /* 1: a frozen copy of the weights */
+    int private_pass;     /* 1: passes whose keys and values are thrown away (a reference needs them too) */
     const model *value;   /* PPO's value network, or NULL */
     activation_policy policy;
     size_t budget; /* bytes */

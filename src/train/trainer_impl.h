@@ -92,8 +92,12 @@ void trainer_reference_follow(trainer *t); /* after each step */
 grpo_status trainer_reference_save(const trainer *t, const char *folder, grpo_error *err);
 grpo_status trainer_reference_restore(trainer *t, const char *folder, grpo_error *err);
 
-/* trainer_update.c: advantages, losses, gradients, optimiser */
+/* trainer_advantage.c */
+int trainer_needs_squares(const trainer *t); /* the estimator weighs tokens by their distribution's sum of squares */
 grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+
+/* trainer_update.c: losses, gradients, optimiser */
+float trainer_inverse_temperature(const trainer *t); /* of rollouts */
 grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
 /* trainer_report.c */

@@ -106,12 +106,11 @@ static grpo_status read_group(const trainer *t, const data_record *r, rollout_gr
 
 static grpo_status run_answers(trainer *t, step_batch *b, grpo_error *err)
 {
-    sampling s = {.temperature = t->config->rollout.temperature};
     int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
     size_t n = policy_token_count(b->groups, b->n_groups), at = 0;
     float *logp = mem_calloc(n, sizeof *logp);
     ops_softmax_row *stats = mem_calloc(n, sizeof *stats);
-    policy_run_options o = {.inv_temperature = sampling_inverse_temperature(&s),
+    policy_run_options o = {.inv_temperature = trainer_inverse_temperature(t),
                             .want_entropy = 1,
                             .tape = recompute ? NULL : &t->tape,
                             .private_kv = recompute};

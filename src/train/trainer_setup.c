@@ -124,6 +124,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
+        .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
         .budget = budget,
@@ -329,10 +330,6 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
 
 static grpo_status check_supported(const train_config *c, grpo_error *err)
 {
-    if (c->algo.advantage == GRPO_ADV_TOKEN_BASELINE || c->algo.advantage == GRPO_ADV_TURN_TOKEN_BASELINE)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "this advantage estimator needs sums of squared probabilities, which the trainer does not "
-                         "compute; `grpo algo` has its arithmetic. Choose another");
     if (c->algo.dynamic_sampling)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
                          "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "

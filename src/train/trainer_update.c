@@ -1,4 +1,4 @@
-/* From rewards to new weights: reference pass, advantages, losses, gradients, optimiser steps. */
+/* From advantages to new weights: losses, gradients, optimiser steps. */
 #include <math.h>
 #include <string.h>
 
@@ -6,97 +6,10 @@
 #include "base/rng.h"
 #include "train/trainer_impl.h"
 
-static float inverse_temperature(const trainer *t)
+float trainer_inverse_temperature(const trainer *t)
 {
     sampling s = {.temperature = t->config->rollout.temperature};
     return sampling_inverse_temperature(&s);
-}
-
-/* ---- advantages ---------------------------------------------------------------------------------------------- */
-
-static grpo_status reference_logprobs(trainer *t, step_batch *b, grpo_error *err)
-{
-    policy_run_options o = {.inv_temperature = inverse_temperature(t), .private_kv = 1};
-    grpo_status status = policy_run(&t->e, &t->reference, b->groups, b->n_groups, &o,
-                                    (policy_tokens){b->logp32, NULL}, err);
-    for (size_t i = 0; status == GRPO_OK && i < b->tokens; i++)
-        b->ref_logp[i] = b->logp32[i];
-    return status;
-}
-
-/* An answer without a reward has no return either: the value network must not learn from it. */
-static void leave_out_unscored(step_batch *b)
-{
-    for (size_t row = 0; b->value && row < b->answers; row++)
-        if (isnan(b->reward[row]))
-            memset(b->mask + b->offset[row], 0, b->offset[row + 1] - b->offset[row]);
-}
-
-static void measure_values(const step_batch *b, train_metrics *m)
-{
-    if (!b->value)
-        return;
-    grpo_rows rows = {b->answers, b->offset, b->mask};
-    double sum = 0;
-    for (size_t i = 0; i < b->tokens; i++)
-        sum += b->value[i];
-    m->value_mean = sum / (double)b->tokens;
-    m->value_explained = explained_variance(&rows, b->value, b->returns);
-}
-
-static grpo_status state_values(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
-{
-    double began = machine_seconds();
-    grpo_status status = value_network_run(&t->value, b->groups, b->n_groups, b->logp32, err);
-    for (size_t i = 0; status == GRPO_OK && i < b->tokens; i++)
-        b->value[i] = b->logp32[i];
-    m->time_value = machine_seconds() - began;
-    return status;
-}
-
-grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
-{
-    grpo_algo algo = t->config->algo;
-    algo.kl_coef = t->kl_coef; /* the controller's */
-    grpo_status status = GRPO_OK;
-    if (t->reference.layer)
-        status = reference_logprobs(t, b, err);
-    if (status == GRPO_OK && t->value.m)
-        status = state_values(t, b, m, err);
-    if (status != GRPO_OK)
-        return status;
-    void *scratch = mem_calloc(1, grpo_advantage_scratch(b->answers, b->tokens));
-    double *used = mem_calloc(b->answers, sizeof *used);
-    if (!scratch || !used) {
-        mem_free(scratch);
-        mem_free(used);
-        return mem_fail(err, "advantages", b->tokens * sizeof(double));
-    }
-    grpo_advantage_batch batch = {
-        .rows = b->answers,
-        .reward = b->reward,
-        .group_size = (size_t)t->config->group_size,
-        .tokens = {b->answers, b->offset, b->mask},
-        .old_logp = b->old_logp,
-        .ref_logp = t->reference.layer ? b->ref_logp : NULL,
-        .reward_baseline = b->reward_baseline,
-        .value = b->value,
-    };
-    grpo_advantages out = {
-        .row = b->advantage, .token = b->token_advantage, .returns = b->returns, .reward = used, .scratch = scratch};
-    status = compute_advantages(&algo, &batch, &out, err);
-    b->per_token = out.per_token;
-    if (status == GRPO_OK) {
-        m->frac_groups_flat = out.flat_groups;
-        m->frac_unscored = (double)out.missing / (double)b->answers;
-        if (algo.kl_place == GRPO_KL_IN_REWARD)
-            m->kl = out.reward_kl;
-        measure_values(b, m);
-        leave_out_unscored(b);
-    }
-    mem_free(scratch);
-    mem_free(used);
-    return status;
 }
 
 /* ---- one optimiser step on groups [first, first + n) ------------------------------------------------------------ */
@@ -138,7 +51,7 @@ static grpo_status present_logprobs(trainer *t, step_batch *b, const mini_batch 
     if (!weights_changed)
         return GRPO_OK;
     int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
-    policy_run_options o = {.inv_temperature = inverse_temperature(t),
+    policy_run_options o = {.inv_temperature = trainer_inverse_temperature(t),
                             .want_entropy = 1,
                             .tape = recompute ? NULL : &t->tape,
                             .private_kv = recompute};
@@ -301,7 +214,7 @@ static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_bat
     policy_gradient g = {.grad_logp = b->grad_logp + mb->first_token,
                          .grad_entropy = t->config->algo.entropy_coef != 0 ? b->grad_entropy + mb->first_token : NULL,
                          .stats = b->stats + mb->first_token,
-                         .inv_temperature = inverse_temperature(t),
+                         .inv_temperature = trainer_inverse_temperature(t),
                          .micro_batch_rows = t->plan.micro_batch_rows,
                          .recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE};
     policy_backward_counts counts;

@@ -72,6 +72,33 @@ near "$(metric "$dir/bypass" ratio_min)" "$(python3 -c 'import math; print(math.
 run rejected data.path="$dir/other.jsonl" rollout.reject=seq_mean_k1 rollout.reject_threshold=1.05
 python3 -c 'import sys; sys.exit(not 0.2 < float(sys.argv[1]) < 0.8)' "$(metric "$dir/rejected" frac_rejected)" || fail "the shifted completions were not rejected"
 
+# the optimal token baseline, recomputed from the logits of the stored answers' first tokens
+run token_baseline data.path="$dir/rollouts.jsonl" advantage_estimator=optimal_token_baseline
+python3 - "$dir" >"$dir/ids.jsonl" <<'PY'
+import json, sys
+for r in map(json.loads, open(sys.argv[1] + "/rollouts.jsonl")):
+    for c in r["completions"]:
+        print(json.dumps({"ids": r["prompt_ids"] + c["completion_ids"], "n": len(c["completion_ids"])}))
+PY
+"$grpo" logprob --model "$dir/model" --logits <"$dir/ids.jsonl" >"$dir/logits.jsonl"
+python3 - "$dir" <<'PY' || fail "the token baseline's advantages are not those of its formula"
+import json, math, sys
+d = sys.argv[1]
+def weight(row, z):
+    top = max(z)
+    e = [math.exp(x - top) for x in z]
+    p = [x / sum(e) for x in e]
+    return 1 - 2 * p[row["ids"][-row["n"]]] + sum(x * x for x in p)
+rows = [json.loads(l) for l in open(d + "/logits.jsonl")]
+samples = [json.loads(l) for l in open(d + "/token_baseline/samples.jsonl")]
+for g in range(4):
+    group, answers = rows[4 * g:4 * g + 4], samples[4 * g:4 * g + 4]
+    w = [weight(r, r["logits"][len(r["ids"]) - r["n"] - 1]) for r in group]
+    base = sum(s["reward"] * x for s, x in zip(answers, w)) / (sum(w) + 1e-8)
+    for s in answers:
+        assert abs(s["advantage"] - (s["reward"] - base)) < 1e-5, (s["advantage"], s["reward"] - base)
+PY
+
 refused() { # pattern, overrides
     local pattern=$1
     shift
