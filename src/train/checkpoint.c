@@ -161,18 +161,39 @@ static checkpoint_arrays moments_of(const model *m, float *const *moments)
 
 /* ---- the list of files and their sums --------------------------------------------------------------------- */
 
+/* Read in pieces: a mapping of files as large as the model would count as memory of the run. */
+static grpo_status hash_stream(FILE *stream, const char *path, uint64_t *hash, uint64_t *bytes, grpo_error *err)
+{
+    enum { PIECE = 1 << 20 };
+    unsigned char *piece = mem_calloc(PIECE, 1);
+    XXH3_state_t *state = XXH3_createState();
+    grpo_status status = piece && state ? GRPO_OK : mem_fail(err, "a checksum", PIECE);
+    *bytes = 0;
+    if (state)
+        XXH3_64bits_reset(state);
+    for (size_t n; status == GRPO_OK && (n = fread(piece, 1, PIECE, stream)) > 0; *bytes += n)
+        XXH3_64bits_update(state, piece, n);
+    if (status == GRPO_OK && ferror(stream))
+        status = grpo_fail(err, GRPO_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    if (status == GRPO_OK)
+        *hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    mem_free(piece);
+    return status;
+}
+
 static grpo_status hash_file(uint64_t *hash, uint64_t *bytes, const char *folder, const char *name, grpo_error *err)
 {
     char *path = file_join(folder, name);
-    file_map map;
-    grpo_status status = path ? file_map_open(&map, path, err) : mem_fail(err, "a file name", 0);
+    if (!path)
+        return mem_fail(err, "a file name", 0);
+    FILE *stream = fopen(path, "rbe");
+    grpo_status status = stream ? hash_stream(stream, path, hash, bytes, err)
+                                : grpo_fail(err, GRPO_ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    if (stream)
+        fclose(stream);
     mem_free(path);
-    if (status != GRPO_OK)
-        return status;
-    *hash = XXH3_64bits(map.data ? (const void *)map.data : "", map.size);
-    *bytes = map.size;
-    file_map_close(&map);
-    return GRPO_OK;
+    return status;
 }
 
 static grpo_status list_files(json_t *files, const char *folder, grpo_error *err)

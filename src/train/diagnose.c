@@ -106,7 +106,10 @@ static double slope(const double *y, size_t n, double *error)
 
 static bool is_flat(const run *r)
 {
-    return r->last->frac_groups_flat == 1 || (r->last->advantage_min == 0 && r->last->advantage_max == 0);
+    const train_metrics *m = r->last;
+    if (!r->facts->group_baseline)
+        return m->advantage_min == 0 && m->advantage_max == 0;
+    return m->frac_groups_flat == 1 || (m->advantage_min == 0 && m->advantage_max == 0);
 }
 
 static bool all_wrong(const run *r, char *message, size_t size)
@@ -142,7 +145,7 @@ static bool all_equal(const run *r, char *message, size_t size)
 static bool few_signals(const run *r, char *message, size_t size)
 {
     double flat = recent(r, FIELD(frac_groups_flat), WINDOW);
-    if (r->count < WINDOW || !(flat >= 0.8) || is_flat(r))
+    if (r->count < WINDOW || !r->facts->group_baseline || !(flat >= 0.8) || is_flat(r))
         return false;
     bool wrong = recent(r, FIELD(frac_groups_all_wrong), WINDOW) >= recent(r, FIELD(frac_groups_all_right), WINDOW);
     return say(message, size,
@@ -250,7 +253,8 @@ static bool slow_small_groups(const run *r, char *message, size_t size)
 {
     double x[MOST], error;
     size_t n = gather(x, r, FIELD(reward), LONG_WINDOW, 0);
-    if (n < LONG_WINDOW || r->facts->group_size >= 8 || is_flat(r) || recent(r, FIELD(accuracy), WINDOW) > 0.9)
+    if (n < LONG_WINDOW || !r->facts->group_baseline || r->facts->group_size >= 8 || is_flat(r) ||
+        recent(r, FIELD(accuracy), WINDOW) > 0.9)
         return false;
     double rise = slope(x, n, &error);
     if (rise > error && rise > 0)

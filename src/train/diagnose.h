@@ -43,6 +43,7 @@ typedef enum diagnose_id {
 /* What the rules need to know besides the metrics. */
 typedef struct diagnose_facts {
     int group_size;
+    bool group_baseline; /* advantages compare the completions of a group; false: gae, remax, reinforce_pp */
     double clip_epsilon;     /* the larger side */
     bool divides_by_std;     /* advantages are divided by a standard deviation */
     bool token_ratio;        /* the ratio is per token, not of the sequence */

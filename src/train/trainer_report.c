@@ -166,6 +166,8 @@ static void diagnose_and_say(trainer *t, const train_metrics *m, json_t *extra)
     const train_reward *rewards = train_config_rewards(c, &single, &count);
     diagnose_facts facts = {
         .group_size = c->group_size,
+        .group_baseline = c->algo.advantage != GRPO_ADV_GAE && c->algo.advantage != GRPO_ADV_REMAX &&
+                          c->algo.advantage != GRPO_ADV_REINFORCE_PP,
         .clip_epsilon = fmax(c->algo.clip_epsilon_low, c->algo.clip_epsilon_high),
         .divides_by_std = c->algo.scale_rewards != GRPO_SCALE_NONE,
         .token_ratio = c->algo.importance_sampling_level == GRPO_RATIO_TOKEN,

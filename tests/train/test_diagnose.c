@@ -14,8 +14,8 @@ static train_metrics steps[N];
 /* A healthy run of n steps: the reward rises with some noise. */
 static void healthy(size_t n)
 {
-    facts = (diagnose_facts){.group_size = 8, .clip_epsilon = 0.2, .max_new_tokens = 128, .updates_per_rollout = 1,
-                             .has_chat_template = true, .reward = "math"};
+    facts = (diagnose_facts){.group_baseline = true, .group_size = 8, .clip_epsilon = 0.2, .max_new_tokens = 128,
+                             .updates_per_rollout = 1, .has_chat_template = true, .reward = "math"};
     for (size_t i = 0; i < n; i++) {
         metrics_init(&steps[i]);
         double noise = 0.03 * sin((double)i * 2.3);
@@ -72,6 +72,12 @@ static void test_healthy_runs(void **state)
     silent(N);
     for (int i = 0; i < N; i++) /* noisy gradients are usual */
         steps[i].grad_norm = 1 + 0.9 * sin(i * 1.7);
+    silent(N);
+    healthy(N); /* PPO: groups of one are always flat, and mean nothing */
+    facts.group_baseline = false;
+    facts.group_size = 1;
+    for (int i = 0; i < N; i++)
+        steps[i].frac_groups_flat = 1;
     silent(N);
 }
 
