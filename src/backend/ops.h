@@ -114,6 +114,39 @@ void ops_glu_grad(pool *p, ops_activation act, float *dgate, int lddg, float *du
 /* y += x, rows of n columns. */
 void ops_add(pool *p, float *y, int ldy, const float *x, int ldx, int n, int m);
 
+/* ---- mixtures of experts ------------------------------------------------------------------ */
+
+/* Router with softmax before the choice (Qwen3-MoE). For each row of logits z[m][ldz]:
+ *   M = max z; e_i = exp(z_i - M); p_i = e_i / (lane sum of e), written over z;
+ *   expert[r][used]: the ids of the `used` largest logits (of equal ones the lower ids), in rising order;
+ *   weight[r][used]: their p_i; with renormalise divided by their sum (added in id order).
+ * Logits that are NaN give weights that are NaN, but always `used` different ids. */
+void ops_route(pool *p, int32_t *expert, float *weight, float *z, int ldz, int experts, int used,
+               int renormalise, int m);
+
+/* Gradient with respect to the logits, from dweight[r][used]; z holds p (as ops_route leaves it) and is
+ * overwritten. With D = fma chain over the row's choices of weight_j and dweight_j:
+ *   renormalised: weight_j * (dweight_j - D) for the chosen, exactly 0 for the others;
+ *   otherwise:    p_j * (dweight_j - D) for the chosen, -(p_i * D) for the others. */
+void ops_route_grad(pool *p, float *z, int ldz, const int32_t *expert, const float *weight,
+                    const float *dweight, int experts, int used, int renormalise, int m);
+
+/* Copies rows of n columns: y[i] = x[row[i]], and y[row[i]] = x[i] (rows all different). */
+void ops_gather(pool *p, float *y, int ldy, const float *x, int ldx, const int32_t *row, int n, int m);
+void ops_scatter(pool *p, float *y, int ldy, const int32_t *row, const float *x, int ldx, int n, int m);
+
+/* y[r] += weight[r][j] * x[place[r][j] - first], one fma, for the row's j = 0 .. used - 1 in this order, those
+ * whose place lies in [first, first + count); the others are left out. weight NULL: plain additions. Results of
+ * experts come together in this way a stretch of places at a time: the cuts change no bit as long as places rise
+ * with j. */
+void ops_combine(pool *p, float *y, int ldy, const float *x, int ldx, const int32_t *place,
+                 const float *weight, int used, int first, int count, int n, int m);
+
+/* For the gradient of weight * (W x) from d = dy W, before the weight: dot[i] = lane sum of d_i x_i (the
+ * weight's gradient), then both rows are multiplied by weight[i]. */
+void ops_scale_grad(pool *p, float *dot, float *d, int ldd, float *x, int ldx, const float *weight, int n,
+                    int m);
+
 /* ---- attention -------------------------------------------------------------------------- */
 
 /* One layer's part of the key/value store. Positions are stored in blocks of 16: block b of

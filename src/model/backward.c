@@ -42,26 +42,9 @@ static float *row_of(float *base, int row, int width)
 
 /* ---- gathering rows of the tape ---------------------------------------------------------------- */
 
-typedef struct gather_job {
-    float *dst;
-    const float *src;
-    const int32_t *row;
-    size_t width;
-} gather_job;
-
-static void gather_rows(void *context, int begin, int end, int thread)
-{
-    (void)thread;
-    const gather_job *job = context;
-    for (int i = begin; i < end; i++)
-        memcpy(job->dst + (size_t)i * job->width, job->src + (size_t)job->row[i] * job->width,
-               job->width * sizeof *job->dst);
-}
-
 static void gather(pool *threads, float *dst, const float *src, int width, const int32_t *row, int m)
 {
-    gather_job job = {dst, src, row, (size_t)width};
-    pool_run(threads, m, 64, gather_rows, &job);
+    ops_gather(threads, dst, width, src, width, row, width, m);
 }
 
 static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of_group, unit u)
@@ -132,17 +115,13 @@ static void branch_output(const backward_call *b, ops_matrix w, const float *bia
     ops_gemm(b->threads, &product, 1, x, w.k, m);
 }
 
-static void mlp_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows, float *dx,
-                     const float *attn, int m)
+/* dh of a dense MLP; returns where it is. */
+static const float *dense_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows,
+                               const float *dx, const float *h, int m)
 {
     const model_config *c = &b->m->config;
     backward_workspace *ws = b->ws;
     const model_layer *w = lp->w;
-    const float *x_mid = unit_x_mid(b, lp, rows, attn, m), *h = x_mid;
-    if (c->pre_norms) {
-        layer_mlp_norm(lp, ws->h, x_mid, m);
-        h = ws->h;
-    }
     unit_gate_up(b, lp, rows, h, m);
     const float *dy = dx;
     if (c->post_norms) {
@@ -166,8 +145,31 @@ static void mlp_grad(const backward_call *b, const layer_pass *lp, model_layer *
     float *dh = c->post_norms ? ws->x : ws->dh;
     product_grad(b, w->gate, g->gate, g->gate_bias, dh, NULL, ws->dact, h, m);
     product_grad(b, w->up, g->up, g->up_bias, dh, dh, ws->up, h, m);
+    return dh;
+}
+
+static const float *mixture_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows,
+                                 const float *dx, const float *h, int m)
+{
+    const tape_layer *l = &b->t->layer[lp->index];
+    moe_backward(lp, &b->ws->moe, g, b->ws->transposed, b->ws->dh, dx, &(moe_rows){m, h, l->gate, l->up}, rows);
+    return b->ws->dh;
+}
+
+static void mlp_grad(const backward_call *b, const layer_pass *lp, model_layer *g, const int32_t *rows, float *dx,
+                     const float *attn, int m)
+{
+    const model_config *c = &b->m->config;
+    backward_workspace *ws = b->ws;
+    const float *x_mid = unit_x_mid(b, lp, rows, attn, m), *h = x_mid;
+    if (c->pre_norms) {
+        layer_mlp_norm(lp, ws->h, x_mid, m);
+        h = ws->h;
+    }
+    const float *dh = c->layer[lp->index].moe ? mixture_grad(b, lp, g, rows, dx, h, m)
+                                              : dense_grad(b, lp, g, rows, dx, h, m);
     if (c->pre_norms)
-        norm_grad(b, dx, 1, g->mlp_norm, dh, x_mid, w->mlp_norm, 1, c->hidden, m);
+        norm_grad(b, dx, 1, g->mlp_norm, dh, x_mid, lp->w->mlp_norm, 1, c->hidden, m);
     else
         ops_add(b->threads, dx, c->hidden, dh, c->hidden, c->hidden, m);
 }
@@ -410,9 +412,11 @@ static size_t largest_transposed(const model_config *c)
 {
     size_t width = ops_matrix_elements(c->hidden, c->heads * c->head_dim),
            back = ops_matrix_elements(c->heads * c->head_dim, c->hidden);
-    size_t mlp = ops_matrix_elements(c->hidden, c->ffn), mlp_back = ops_matrix_elements(c->ffn, c->hidden);
-    size_t best = width > back ? width : back;
+    int ffn = moe_dense_width(c);
+    size_t mlp = ops_matrix_elements(c->hidden, ffn), mlp_back = ops_matrix_elements(ffn, c->hidden);
+    size_t best = width > back ? width : back, experts = moe_transposed_elements(c);
     best = mlp > best ? mlp : best;
+    best = experts > best ? experts : best;
     return mlp_back > best ? mlp_back : best;
 }
 
@@ -428,7 +432,7 @@ static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace
 {
     const model_config *c = &m->config;
     size_t hidden = (size_t)c->hidden, width = (size_t)(c->heads * c->head_dim),
-           kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)c->ffn, rows = (size_t)max_rows,
+           kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)moe_dense_width(c), rows = (size_t)max_rows,
            batch = (size_t)max_batch_rows;
     /* head rows can outnumber trunk rows */
     size_t unit_rows = rows < MODEL_UNIT_ROWS && c->head != MODEL_HEAD_LM ? rows : MODEL_UNIT_ROWS;
@@ -462,6 +466,12 @@ static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace
     memcpy(parts, list, sizeof list);
 }
 
+/* Rows of the trunk's units. */
+static int moe_unit_rows(int max_rows)
+{
+    return max_rows < MODEL_UNIT_ROWS ? max_rows : MODEL_UNIT_ROWS;
+}
+
 size_t backward_workspace_bytes(const model *m, pool *threads, int max_rows, int max_batch_rows, int max_positions)
 {
     backward_workspace ws;
@@ -470,7 +480,7 @@ size_t backward_workspace_bytes(const model *m, pool *threads, int max_rows, int
     size_t bytes = 0;
     for (int i = 0; i < WORKSPACE_PARTS; i++)
         bytes += mem_arena_size(parts[i].floats, sizeof(float));
-    return bytes;
+    return bytes + moe_scratch_bytes(&m->config, moe_unit_rows(max_rows), 1);
 }
 
 grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool *threads, int max_rows,
@@ -483,6 +493,8 @@ grpo_status backward_workspace_init(backward_workspace *ws, const model *m, pool
     grpo_status status = mem_arena_init(&ws->arena, bytes, "the backward pass", err);
     for (int i = 0; status == GRPO_OK && i < WORKSPACE_PARTS; i++)
         *parts[i].field = mem_arena_alloc(&ws->arena, parts[i].floats, sizeof(float));
+    if (status == GRPO_OK)
+        moe_scratch_carve(&ws->moe, &ws->arena, &m->config, moe_unit_rows(max_rows), 1);
     return status;
 }
 

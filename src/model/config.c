@@ -33,7 +33,7 @@ static grpo_status check_sizes(const model_config *c, grpo_error *err)
         {"intermediate_size", c->ffn, 1, 1 << 24},
         {"vocab_size", c->vocab, 1, 1 << 24},
         {"max_position_embeddings", c->max_positions, 1, 1 << 30},
-        {"num_experts", c->experts, 0, 1 << 16},
+        {"num_experts", c->experts, 0, 4096},
         {"num_experts_per_tok", c->experts_used, c->experts > 0, c->experts},
         {"moe_intermediate_size", c->expert_ffn, c->experts > 0, 1 << 24},
         {"number of rotary embeddings", c->n_ropes, 0, MODEL_MAX_ROPES},
@@ -56,6 +56,8 @@ static grpo_status check_sizes(const model_config *c, grpo_error *err)
         {"intermediate_size * hidden_size", (long long)c->ffn * c->hidden, 1, INT_MAX},
         {"num_attention_heads * head_dim * hidden_size", (long long)c->heads * c->head_dim * c->hidden, 1, INT_MAX},
         {"moe_intermediate_size * hidden_size", (long long)c->expert_ffn * c->hidden, 0, INT_MAX},
+        {"num_experts * hidden_size", (long long)c->experts * c->hidden, 0, INT_MAX},
+        {"num_experts_per_tok * moe_intermediate_size", (long long)c->experts_used * c->expert_ffn, 0, 1 << 24},
     };
     return check_ranges(products, sizeof products / sizeof *products, err);
 }
@@ -121,7 +123,7 @@ static grpo_status check_layers(const model_config *c, grpo_error *err)
 {
     for (int i = 0; i < c->layers; i++) {
         const model_layer_config *l = &c->layer[i];
-        if (l->window < 0 || l->rope < -1 || l->rope >= c->n_ropes || (l->moe && c->experts == 0))
+        if (l->window < 0 || l->rope < -1 || l->rope >= c->n_ropes || (l->moe && (c->experts == 0 || c->post_norms)))
             return grpo_fail(err, GRPO_ERR_CONFIG, "layer %d: window %d, rotary embedding %d or experts make no sense",
                              i, l->window, l->rope);
     }

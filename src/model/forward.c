@@ -114,18 +114,20 @@ static float *tape_at(float *base, int row, int width, float *otherwise)
 
 static targets choose_targets(const model_config *c, const workspace *ws, const tape *t, int layer, float *x)
 {
+    int moe = c->layer[layer].moe; /* a mixture has scratch of its own */
+    float *gate = moe ? NULL : ws->gate, *up = moe ? NULL : ws->up;
     if (!t)
-        return (targets){x, x, ws->q, ws->attn, ws->x_mid, ws->gate, ws->up};
+        return (targets){x, x, ws->q, ws->attn, ws->x_mid, gate, up};
     const tape_layer *l = &t->layer[layer];
-    int width = c->heads * c->head_dim, row = t->rows;
+    int width = c->heads * c->head_dim, ffn = moe_kept_width(c, layer), row = t->rows;
     return (targets){
         .x_in = x,
         .x_out = tape_at(t->layer[layer + 1].x, row, c->hidden, NULL),
         .q = tape_at(l->q, row, width, ws->q),
         .attn = tape_at(l->attn, row, width, ws->attn),
         .x_mid = tape_at(l->x_mid, row, c->hidden, ws->x_mid),
-        .gate = tape_at(l->gate, row, c->ffn, ws->gate),
-        .up = tape_at(l->up, row, c->ffn, ws->up),
+        .gate = tape_at(l->gate, row, ffn, gate),
+        .up = tape_at(l->up, row, ffn, up),
     };
 }
 
@@ -148,6 +150,10 @@ static void layer_forward(const layer_pass *lp, workspace *ws, kv_store *kv, con
     if (c->pre_norms) {
         layer_mlp_norm(lp, ws->h, to->x_mid, m);
         h = ws->h;
+    }
+    if (c->layer[lp->index].moe) {
+        moe_forward(lp, &ws->moe, to->x_out, to->x_mid, &(moe_rows){m, h, to->gate, to->up});
+        return;
     }
     layer_gate_up(lp, to->gate, to->up, h, m);
     ops_glu(lp->threads, c->activation, ws->gate, c->ffn, to->gate, c->ffn, to->up, c->ffn, c->ffn, m);

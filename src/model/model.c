@@ -84,12 +84,12 @@ uint64_t model_fingerprint(const model *m)
 static size_t row_floats(const model_config *c)
 {
     size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim);
-    return 3 * (size_t)c->hidden + 2 * width + 2 * kv_width + 2 * (size_t)c->ffn;
+    return 3 * (size_t)c->hidden + 2 * width + 2 * kv_width + 2 * (size_t)moe_dense_width(c);
 }
 
 size_t workspace_bytes(const model_config *c, int max_rows)
 {
-    return (size_t)max_rows * row_floats(c) * sizeof(float) + 9 * MEM_ALIGN;
+    return (size_t)max_rows * row_floats(c) * sizeof(float) + 9 * MEM_ALIGN + moe_scratch_bytes(c, max_rows, 0);
 }
 
 grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err)
@@ -99,17 +99,19 @@ grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, g
     if (status != GRPO_OK)
         return status;
     ws->max_rows = max_rows;
-    size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim);
+    size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim),
+           ffn = (size_t)moe_dense_width(c);
     struct {
         float **field;
         size_t columns;
     } parts[] = {
         {&ws->x, (size_t)c->hidden}, {&ws->x_mid, (size_t)c->hidden}, {&ws->h, (size_t)c->hidden},
         {&ws->q, width},             {&ws->k, kv_width},              {&ws->v, kv_width},
-        {&ws->attn, width},          {&ws->gate, (size_t)c->ffn},     {&ws->up, (size_t)c->ffn},
+        {&ws->attn, width},          {&ws->gate, ffn},                {&ws->up, ffn},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         *parts[i].field = mem_arena_alloc(&ws->arena, (size_t)max_rows * parts[i].columns, sizeof(float));
+    moe_scratch_carve(&ws->moe, &ws->arena, c, max_rows, 0);
     return GRPO_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Activation storage for the backward pass. */
 #include <string.h>
 
+#include "model/moe.h"
 #include "model/tape.h"
 
 size_t tape_row_bytes(const model_config *c)
@@ -10,8 +11,11 @@ size_t tape_row_bytes(const model_config *c)
 
 size_t tape_kept_layer_bytes(const model_config *c)
 {
-    size_t floats = 2 * (size_t)(c->heads * c->head_dim) + (size_t)c->hidden + 2 * (size_t)c->ffn;
-    return floats * sizeof(float);
+    size_t width = 0;
+    for (int i = 0; i < c->layers; i++)
+        if ((size_t)moe_kept_width(c, i) > width)
+            width = (size_t)moe_kept_width(c, i);
+    return (2 * (size_t)(c->heads * c->head_dim) + (size_t)c->hidden + 2 * width) * sizeof(float);
 }
 
 static float *rows_of(tape *t, int width)
@@ -40,8 +44,8 @@ grpo_status tape_init(tape *t, const model_config *c, int capacity, int kept, gr
         l->q = rows_of(t, c->heads * c->head_dim);
         l->attn = rows_of(t, c->heads * c->head_dim);
         l->x_mid = rows_of(t, c->hidden);
-        l->gate = rows_of(t, c->ffn);
-        l->up = rows_of(t, c->ffn);
+        l->gate = rows_of(t, moe_kept_width(c, i));
+        l->up = rows_of(t, moe_kept_width(c, i));
     }
     return GRPO_OK;
 }

@@ -13,7 +13,7 @@ typedef struct tape_layer {
     float *x; /* [rows][hidden] */
     float *q, *attn; /* [rows][heads * head_dim]; NULL unless kept, like the rest */
     float *x_mid;    /* [rows][hidden] */
-    float *gate, *up; /* [rows][ffn] */
+    float *gate, *up; /* [rows][ffn]; of a mixture [rows][experts_used][expert_ffn], see moe.h */
 } tape_layer;
 
 typedef struct tape {
@@ -30,7 +30,7 @@ void tape_deinit(tape *t);
 /* Forgets all rows; memory stays for the next step. */
 void tape_reset(tape *t);
 
-/* Bytes per row without kept layers, and what each kept layer adds. */
+/* Bytes per row without kept layers, and what each kept layer adds (at most, where layers differ). */
 size_t tape_row_bytes(const model_config *c);
 size_t tape_kept_layer_bytes(const model_config *c);
 

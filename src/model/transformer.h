@@ -7,6 +7,7 @@
 #define MODEL_TRANSFORMER_H
 
 #include "model/kv_store.h"
+#include "model/moe.h"
 #include "model/rope.h"
 #include "model/tape.h"
 #include "model/weights.h"
@@ -38,6 +39,7 @@ typedef struct workspace {
     mem_arena arena;
     int max_rows;
     float *x, *x_mid, *h, *q, *k, *v, *attn, *gate, *up; /* [max_rows][...] */
+    moe_scratch moe;
 } workspace;
 
 grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err);
@@ -93,6 +95,7 @@ typedef struct backward_workspace {
     int unit_rows;
     float *dx, *q, *attn, *dattn, *dq, *dkv;                              /* [max_rows][...] */
     float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [unit_rows][...] */
+    moe_scratch moe;
     float *transposed, *head_scratch, *attention_scratch;
     size_t attention_scratch_each;
     /* Gradients of the embedding lookups, kept until model_backward_finish: [max_batch_rows][hidden]. */

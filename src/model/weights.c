@@ -57,6 +57,33 @@ static float *vector(walk *w, int present, int n, const char *format, ...)
     return w->base ? w->base + offset : NULL;
 }
 
+/* l->expert may be NULL: then only the layout is wanted. */
+static void walk_mlp(walk *w, const model_config *c, int i, model_layer *l)
+{
+#define NAME(part) "model.layers.%d.mlp." part, i
+#define EXPERT(part) "model.layers.%d.mlp.experts.%d." part, i, e
+    if (!c->layer[i].moe) {
+        l->gate = matrix(w, c->ffn, c->hidden, NAME("gate_proj.weight"));
+        l->up = matrix(w, c->ffn, c->hidden, NAME("up_proj.weight"));
+        l->down = matrix(w, c->hidden, c->ffn, NAME("down_proj.weight"));
+        l->gate_bias = vector(w, c->mlp_bias, c->ffn, NAME("gate_proj.bias"));
+        l->up_bias = vector(w, c->mlp_bias, c->ffn, NAME("up_proj.bias"));
+        l->down_bias = vector(w, c->mlp_bias, c->hidden, NAME("down_proj.bias"));
+        return;
+    }
+    l->router = matrix(w, c->experts, c->hidden, NAME("gate.weight"));
+    for (int e = 0; e < c->experts; e++) {
+        model_expert x;
+        x.gate = matrix(w, c->expert_ffn, c->hidden, EXPERT("gate_proj.weight"));
+        x.up = matrix(w, c->expert_ffn, c->hidden, EXPERT("up_proj.weight"));
+        x.down = matrix(w, c->hidden, c->expert_ffn, EXPERT("down_proj.weight"));
+        if (l->expert)
+            l->expert[e] = x;
+    }
+#undef NAME
+#undef EXPERT
+}
+
 static void walk_layer(walk *w, const model_config *c, int i, model_layer *l)
 {
     int q_width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim;
@@ -76,12 +103,7 @@ static void walk_layer(walk *w, const model_config *c, int i, model_layer *l)
     l->k_norm = vector(w, c->qk_norm, k_norm, NAME("self_attn.k_norm.weight"));
     l->post_attn_norm = vector(w, c->post_norms, c->hidden, NAME("post_attention_layernorm.weight"));
     l->mlp_norm = vector(w, c->pre_norms, c->hidden, "model.layers.%d.%s.weight", i, mlp_norm);
-    l->gate = matrix(w, c->ffn, c->hidden, NAME("mlp.gate_proj.weight"));
-    l->up = matrix(w, c->ffn, c->hidden, NAME("mlp.up_proj.weight"));
-    l->down = matrix(w, c->hidden, c->ffn, NAME("mlp.down_proj.weight"));
-    l->gate_bias = vector(w, c->mlp_bias, c->ffn, NAME("mlp.gate_proj.bias"));
-    l->up_bias = vector(w, c->mlp_bias, c->ffn, NAME("mlp.up_proj.bias"));
-    l->down_bias = vector(w, c->mlp_bias, c->hidden, NAME("mlp.down_proj.bias"));
+    walk_mlp(w, c, i, l);
     l->post_mlp_norm = vector(w, c->post_norms, c->hidden, NAME("post_feedforward_layernorm.weight"));
 #undef NAME
 }
@@ -89,8 +111,11 @@ static void walk_layer(walk *w, const model_config *c, int i, model_layer *l)
 static void walk_model(walk *w, const model_config *c, model_weights *out)
 {
     out->embed = matrix(w, c->vocab, c->hidden, "model.embed_tokens.weight");
+    model_expert *experts = out->experts;
     for (int i = 0; i < c->layers; i++) {
-        model_layer layer;
+        model_layer layer = {.expert = c->layer[i].moe ? experts : NULL};
+        if (layer.expert)
+            experts += c->experts;
         walk_layer(w, c, i, &layer);
         if (out->layer)
             out->layer[i] = layer;
@@ -108,9 +133,6 @@ static void walk_model(walk *w, const model_config *c, model_weights *out)
 grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_error *err)
 {
     memset(layout, 0, sizeof *layout);
-    if (c->experts > 0)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "model family %s: mixture-of-experts layers are not supported",
-                         c->family);
     walk w = {.layout = layout};
     model_weights ignored = {0};
     walk_model(&w, c, &ignored);
@@ -140,8 +162,12 @@ grpo_status model_weights_view(model_weights *w, const model_config *c, float *b
 {
     memset(w, 0, sizeof *w);
     w->layer = mem_calloc((size_t)c->layers, sizeof *w->layer);
-    if (!w->layer)
+    if (c->experts > 0)
+        w->experts = mem_calloc((size_t)c->layers * (size_t)c->experts, sizeof *w->experts);
+    if (!w->layer || (c->experts > 0 && !w->experts)) {
+        model_weights_deinit(w);
         return mem_fail(err, "layer views", (size_t)c->layers * sizeof *w->layer);
+    }
     walk walker = {.base = base};
     walk_model(&walker, c, w);
     return GRPO_OK;
@@ -150,6 +176,7 @@ grpo_status model_weights_view(model_weights *w, const model_config *c, float *b
 void model_weights_deinit(model_weights *w)
 {
     mem_free(w->layer);
+    mem_free(w->experts);
     memset(w, 0, sizeof *w);
 }
 

@@ -25,9 +25,15 @@ typedef struct model_layout {
     uint64_t parameters; /* numbers that count (no padding) */
 } model_layout;
 
-/* Absent parts are NULL (in a matrix: data == NULL). */
+typedef struct model_expert {
+    ops_matrix gate, up, down;
+} model_expert;
+
+/* Absent parts are NULL (in a matrix: data == NULL). A layer has a dense MLP or a mixture of experts. */
 typedef struct model_layer {
     ops_matrix q, k, v, o, gate, up, down;
+    ops_matrix router;    /* [experts][hidden] */
+    model_expert *expert; /* [experts], part of model_weights.experts; NULL in a dense layer */
     float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
     float *attn_norm, *q_norm, *k_norm, *post_attn_norm, *mlp_norm, *post_mlp_norm;
 } model_layer;
@@ -36,7 +42,8 @@ typedef struct model_weights {
     ops_matrix embed;
     ops_matrix head; /* the same memory as embed when tied */
     float *final_norm, *head_bias;
-    model_layer *layer; /* [layers], owned */
+    model_layer *layer;    /* [layers], owned */
+    model_expert *experts; /* of all layers, owned; NULL in a dense model */
 } model_weights;
 
 /* Fills layout from the configuration. */

@@ -10,7 +10,7 @@
 #include "support.h"
 #include "train/gradient_case.h"
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen2", "qwen3", "gemma3"};
+static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen2", "qwen3", "gemma3", "qwen3-moe"};
 static const char *const FORWARD_ONLY[] = {"llama-bf16", "qwen2-sharded"};
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS, N_FORWARD_ONLY = sizeof FORWARD_ONLY / sizeof *FORWARD_ONLY };
 

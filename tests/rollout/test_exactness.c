@@ -14,7 +14,7 @@
 
 enum { GROUPS = 5, SAMPLES = 6, LONGEST = 40, POSITIONS = 128 };
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen3", "gemma3"};
+static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen3", "gemma3", "qwen3-moe"};
 
 typedef struct subject {
     model_files *files;

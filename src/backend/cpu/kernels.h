@@ -33,6 +33,10 @@
     X(rope)                                                                                        \
     X(glu)                                                                                         \
     X(glu_grad)                                                                                    \
+    X(route)                                                                                       \
+    X(route_grad)                                                                                  \
+    X(combine)                                                                                     \
+    X(scale_grad)                                                                                  \
     X(kv_write)                                                                                    \
     X(kv_read)                                                                                     \
     X(attention)                                                                                   \

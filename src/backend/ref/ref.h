@@ -48,6 +48,14 @@ void ref_glu_grad(ops_activation act, float *dgate, int lddg, float *dup, int ld
                   const float *dy, int lddy, const float *gate, int ldg, const float *up, int ldu,
                   int n, int m);
 
+void ref_route(int32_t *expert, float *weight, float *z, int ldz, int experts, int used, int renormalise,
+               int m);
+void ref_route_grad(float *z, int ldz, const int32_t *expert, const float *weight, const float *dweight,
+                    int experts, int used, int renormalise, int m);
+void ref_combine(float *y, int ldy, const float *x, int ldx, const int32_t *place, const float *weight,
+                 int used, int first, int count, int n, int m);
+void ref_scale_grad(float *dot, float *d, int ldd, float *x, int ldx, const float *weight, int n, int m);
+
 void ref_kv_write(ops_kv kv, const ops_span *spans, int count, const float *k, int ldk, const float *v,
                   int ldv);
 void ref_kv_read(ops_kv kv, const ops_span *spans, int count, float *k, int ldk, float *v, int ldv);
