@@ -147,28 +147,63 @@ static void untie_if_different(model_files *f)
     }
 }
 
+static grpo_status check_stored(const model_files *f, const safetensors_tensor *s, int rank, const int64_t *shape,
+                                grpo_error *err)
+{
+    int fits = s->rank == rank;
+    for (int i = 0; i < rank && fits; i++)
+        fits = (int64_t)s->shape[i] == shape[i];
+    if (!fits) {
+        char have[96] = "", want[96] = "";
+        for (int i = 0; i < s->rank && i < 4; i++)
+            snprintf(have + strlen(have), sizeof have - strlen(have), "%s%lld", i ? ", " : "", (long long)s->shape[i]);
+        for (int i = 0; i < rank; i++)
+            snprintf(want + strlen(want), sizeof want - strlen(want), "%s%lld", i ? ", " : "", (long long)shape[i]);
+        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s has shape [%s], config.json asks for [%s]", f->path,
+                         s->name, have, want);
+    }
+    if (s->dtype > SAFETENSORS_BF16)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: tensor %s has dtype %s (F32, F16 and BF16 are supported)",
+                         f->path, s->name, safetensors_dtype_name(s->dtype));
+    return GRPO_OK;
+}
+
+/* An expert's matrix inside a tensor of all experts, as transformers 5 holds them in memory and saves them with
+ * save_original_format=False: gate_up_proj [experts][gate rows, up rows][hidden], down_proj [experts][hidden][ffn].
+ * *first: where the matrix begins. NULL: there is none. */
+static const safetensors_tensor *find_fused(const model_files *f, const model_tensor *t, int64_t shape[3], uint64_t *first)
+{
+    char name[MODEL_TENSOR_NAME];
+    int together = t->role == MODEL_T_EXPERT_DOWN ? 1 : 2;
+    if (t->expert < 0)
+        return NULL;
+    snprintf(name, sizeof name, "model.layers.%d.mlp.experts.%s", t->layer, together == 1 ? "down_proj" : "gate_up_proj");
+    shape[0] = f->config.experts;
+    shape[1] = (int64_t)together * t->rows;
+    shape[2] = t->columns;
+    *first = ((uint64_t)t->expert * (uint64_t)together + (t->role == MODEL_T_EXPERT_UP)) * (uint64_t)t->rows *
+             (uint64_t)t->columns;
+    return find_hf(f, name);
+}
+
 static grpo_status place_hf(model_files *f, files_entry *e, grpo_error *err)
 {
     const model_tensor *t = &e->tensor;
     const safetensors_tensor *s = find_hf(f, t->name);
+    int64_t shape[3] = {t->rank == 1 ? t->columns : t->rows, t->columns};
+    int rank = t->rank;
+    uint64_t first = 0;
     if (!s && t->role == MODEL_T_EMBED && f->config.tied_embeddings)
         s = find_hf(f, "lm_head.weight");
+    if (!s && (s = find_fused(f, t, shape, &first)))
+        rank = 3;
     if (!s)
         return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s is missing", f->path, t->name);
-    int fits = s->rank == t->rank && s->shape[t->rank - 1] == t->columns && (t->rank == 1 || s->shape[0] == t->rows);
-    if (!fits) {
-        char have[96] = "", want[48];
-        for (int i = 0; i < s->rank && i < 4; i++)
-            snprintf(have + strlen(have), sizeof have - strlen(have), "%s%lld", i ? ", " : "", (long long)s->shape[i]);
-        snprintf(want, sizeof want, t->rank == 2 ? "%d, %d" : "%.0d%d", t->rank == 2 ? t->rows : 0, t->columns);
-        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s has shape [%s], config.json asks for [%s]", f->path,
-                         t->name, have, want);
-    }
-    if (s->dtype > SAFETENSORS_BF16)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: tensor %s has dtype %s (F32, F16 and BF16 are supported)",
-                         f->path, t->name, safetensors_dtype_name(s->dtype));
+    grpo_status status = check_stored(f, s, rank, shape, err);
+    if (status != GRPO_OK)
+        return status;
     e->type = tensor_type_named(safetensors_dtype_name(s->dtype));
-    e->data = s->data;
+    e->data = s->data + first * e->type->bytes;
     return GRPO_OK;
 }
 
