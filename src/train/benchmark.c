@@ -24,11 +24,31 @@ static void fill_tokens(int32_t *token, int n, int vocab, int salt)
 
 /* ---- arithmetic of the limit ------------------------------------------------------------------------------------- */
 
+static int mixtures(const model_config *c)
+{
+    int n = 0;
+    for (int i = 0; i < c->layers; i++)
+        n += c->layer[i].moe;
+    return n;
+}
+
 /* Multiply-adds per row of all layers' products, and of the head. */
 static double layer_flops(const model_config *c)
 {
     double width = (double)c->heads * c->head_dim, kv = (double)c->kv_heads * c->head_dim, h = c->hidden;
-    return 2.0 * c->layers * (2 * h * width + 2 * h * kv + 3 * h * c->ffn);
+    double mixture = h * c->experts + 3 * h * c->experts_used * c->expert_ffn;
+    return 2.0 * (c->layers * (2 * h * width + 2 * h * kv) + (c->layers - mixtures(c)) * 3 * h * c->ffn +
+                  mixtures(c) * mixture);
+}
+
+/* Parameters that `rows` rows read: of a mixture the experts that uniform choices would hit. */
+static double parameters_read(const model *m, double rows)
+{
+    const model_config *c = &m->config;
+    if (c->experts == 0)
+        return (double)m->layout.parameters;
+    double missed = c->experts * pow(1 - (double)c->experts_used / c->experts, rows);
+    return (double)m->layout.parameters - mixtures(c) * missed * 3.0 * c->hidden * c->expert_ffn;
 }
 
 static double head_flops(const model_config *c)
@@ -51,7 +71,7 @@ static double decode_limit(const model *m, const benchmark_result *r, int batch,
 {
     const model_config *c = &m->config;
     double flops = batch * (layer_flops(c) + head_flops(c) + attention_flops(c, positions));
-    double bytes = (double)m->layout.parameters * sizeof(float) + batch * kv_bytes(c, positions);
+    double bytes = parameters_read(m, batch) * sizeof(float) + batch * kv_bytes(c, positions);
     return fmax(flops / (r->gemm_gflops * 1e9), bytes / (r->memory_gbps * 1e9));
 }
 
@@ -74,15 +94,31 @@ static double step_limit(const model *m, const benchmark_result *r, const benchm
 
 /* ---- ceilings ---------------------------------------------------------------------------------------------------------- */
 
+static void products(pool *threads, const ops_matrix *list, size_t count, const float *x, float *y, int rows)
+{
+    for (size_t k = 0; k < count; k++) {
+        ops_product product = {.w = list[k], .y = y, .ldy = list[k].n};
+        ops_gemm(threads, &product, 1, x, list[k].k, rows);
+    }
+}
+
+/* Rows are spread evenly over a mixture's experts. */
 static void all_products(const model *m, pool *threads, const float *x, float *y, int rows)
 {
     const model_config *c = &m->config;
     for (int i = 0; i < c->layers; i++) {
         const model_layer *l = &m->weights.layer[i];
-        const ops_matrix list[] = {l->q, l->k, l->v, l->o, l->gate, l->up, l->down};
-        for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
-            ops_product product = {.w = list[k], .y = y, .ldy = list[k].n};
-            ops_gemm(threads, &product, 1, x, list[k].k, rows);
+        products(threads, (ops_matrix[]){l->q, l->k, l->v, l->o}, 4, x, y, rows);
+        if (!l->expert) {
+            products(threads, (ops_matrix[]){l->gate, l->up, l->down}, 3, x, y, rows);
+            continue;
+        }
+        products(threads, &l->router, 1, x, y, rows);
+        int64_t pairs = (int64_t)rows * c->experts_used;
+        for (int e = 0; e < c->experts; e++) {
+            const model_expert *w = &l->expert[e];
+            int share = (int)(pairs * (e + 1) / c->experts - pairs * e / c->experts);
+            products(threads, (ops_matrix[]){w->gate, w->up, w->down}, 3, x, y, share);
         }
     }
 }
@@ -109,6 +145,8 @@ static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool 
 {
     const model_config *c = &m->config;
     size_t widest = (size_t)(c->ffn > c->hidden ? c->ffn : c->hidden);
+    if ((size_t)c->expert_ffn > widest || (size_t)c->experts > widest)
+        widest = (size_t)(c->expert_ffn > c->experts ? c->expert_ffn : c->experts);
     if ((size_t)(c->heads * c->head_dim) > widest)
         widest = (size_t)(c->heads * c->head_dim);
     float *x = mem_calloc(GEMM_ROWS * widest, sizeof *x), *y = mem_calloc(GEMM_ROWS * widest, sizeof *y);
