@@ -238,7 +238,7 @@ static void read_experts(reader *r, model_config *c)
         return;
     c->experts = need_int(r, "expert_count");
     c->experts_used = need_int(r, "expert_used_count");
-    c->expert_ffn = need_int(r, "expert_feed_forward_length");
+    c->expert_ffn = get_int(r, "expert_feed_forward_length", c->experts_used > 0 ? c->ffn / c->experts_used : 0);
     c->norm_topk_prob = 1; /* llama.cpp always does */
     for (int i = 0; i < c->layers; i++)
         c->layer[i].moe = 1;

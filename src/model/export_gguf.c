@@ -73,6 +73,8 @@ static const char *layer_fault(const job *j)
         if (j->family->moe && !c->layer[i].moe)
             return "mixtures of experts with dense layers";
     }
+    if (j->family->moe && (c->q_bias || c->o_bias))
+        return "mixtures of experts with attention biases";
     return j->family->moe && !c->norm_topk_prob ? "mixtures of experts without norm_topk_prob" : NULL;
 }
 

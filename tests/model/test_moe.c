@@ -308,6 +308,15 @@ static void check_same_weights(const subject *s, const char *path)
     model_files_close(files);
 }
 
+static void a_gguf_file_of_the_gguf_package_is_read(void **state)
+{
+    (void)state;
+    subject s;
+    open_subject(&s, "moe-all");
+    check_same_weights(&s, data_path("moe-all", "/model.gguf"));
+    close_subject(&s);
+}
+
 static void exported_models_come_back(void **state)
 {
     (void)state;
@@ -374,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_row_does_not_depend_on_its_company),
         cmocka_unit_test(gradients_agree),
         cmocka_unit_test(gradient_bits_depend_on_nothing_else),
+        cmocka_unit_test(a_gguf_file_of_the_gguf_package_is_read),
         cmocka_unit_test(exported_models_come_back),
         cmocka_unit_test(fused_tensors_of_another_shape_are_refused),
     };

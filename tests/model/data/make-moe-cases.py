@@ -1,6 +1,7 @@
 """Makes moe-*/: tiny random Qwen3-MoE models, and what transformers computes from them in float64: logits, the loss
-tok_seq_mean of one group and its gradient. Run in this folder. Written by torch 2.15.0, transformers 5.24.0 and
-safetensors 0.8.0. golden.json has the form that src/train/gradient_case.h reads.
+tok_seq_mean of one group and its gradient. Run in this folder. Written by torch 2.15.0, transformers 5.24.0,
+safetensors 0.8.0 and gguf 0.19.0. golden.json has the form that src/train/gradient_case.h reads; moe-all/model.gguf
+holds that model under the names of the gguf package.
 
     plain  norm_topk_prob false, layer 1 dense by mlp_only_layers, tied; experts saved as tensors of all together
     step   decoder_sparse_step 2, one expert of nine, norm_topk_prob false, attention biases
@@ -10,9 +11,10 @@ import json
 import os
 import types
 
+import gguf
 import torch
 import transformers.models.qwen3_moe.modeling_qwen3_moe as modeling
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 CASES = {
@@ -100,6 +102,38 @@ def router_gap(model):
     return min(gaps, default=None)
 
 
+def write_gguf(folder, c):
+    """As llama.cpp's converter stores it: experts stacked, the router F32, metadata of the architecture."""
+    arch = gguf.MODEL_ARCH.QWEN3MOE
+    w = gguf.GGUFWriter(f"{folder}/model.gguf", gguf.MODEL_ARCH_NAMES[arch])
+    w.add_block_count(c.num_hidden_layers)
+    w.add_context_length(c.max_position_embeddings)
+    w.add_embedding_length(c.hidden_size)
+    w.add_feed_forward_length(c.intermediate_size)
+    w.add_head_count(c.num_attention_heads)
+    w.add_head_count_kv(c.num_key_value_heads)
+    w.add_rope_freq_base(1e4)
+    w.add_layer_norm_rms_eps(c.rms_norm_eps)
+    w.add_key_length(c.head_dim)
+    w.add_value_length(c.head_dim)
+    w.add_expert_count(c.num_experts)
+    w.add_expert_used_count(c.num_experts_per_tok)
+    w.add_expert_feed_forward_length(c.moe_intermediate_size)
+    names = gguf.get_tensor_name_map(arch, c.num_hidden_layers)
+    tensors = load_file(f"{folder}/model.safetensors")
+    for layer in range(c.num_hidden_layers):
+        for part in ("gate_proj", "up_proj", "down_proj"):
+            stem = f"model.layers.{layer}.mlp.experts"
+            experts = [tensors.pop(f"{stem}.{e}.{part}.weight") for e in range(c.num_experts)]
+            tensors[f"{stem}.{part}.weight"] = torch.stack(experts)
+    for name, t in tensors.items():
+        w.add_tensor(names.get_name(name, (".weight",)), t.numpy())
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 for name, settings in CASES.items():
     folder, model = create(name, settings)
     modeling.torch, plain_float = Double("torch"), torch.Tensor.float
@@ -118,4 +152,6 @@ for name, settings in CASES.items():
                            smallest_router_gap=router_gap(model))}
     with open(f"{folder}/golden.json", "w") as f:
         json.dump(golden, f, indent=1)
+    if name == "all":
+        write_gguf(folder, model.config)
     print(name, golden["grpo"]["loss"], norm, golden["grpo"]["smallest_router_gap"])
