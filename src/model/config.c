@@ -56,6 +56,7 @@ static grpo_status check_sizes(const model_config *c, grpo_error *err)
         {"intermediate_size * hidden_size", (long long)c->ffn * c->hidden, 1, INT_MAX},
         {"num_attention_heads * head_dim * hidden_size", (long long)c->heads * c->head_dim * c->hidden, 1, INT_MAX},
         {"moe_intermediate_size * hidden_size", (long long)c->expert_ffn * c->hidden, 0, INT_MAX},
+        {"num_hidden_layers * num_experts", (long long)c->layers * c->experts, 0, 1 << 16}, /* tensors are listed */
         {"num_experts * hidden_size", (long long)c->experts * c->hidden, 0, INT_MAX},
         {"num_experts_per_tok * moe_intermediate_size", (long long)c->experts_used * c->expert_ffn, 0, 1 << 24},
     };

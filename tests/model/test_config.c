@@ -215,6 +215,9 @@ static void what_would_change_the_numbers_is_refused(void **state)
         refused(text, cases[i][1]);
     }
     refused("{\"model_type\":\"gemma3_text\"," TINY ",\"use_bidirectional_attention\":true}", "use_bidirectional_attention");
+    refused("{\"model_type\":\"qwen3_moe\"," TINY ",\"num_experts\":4,\"num_experts_per_tok\":5}", "num_experts_per_tok");
+    refused("{\"model_type\":\"qwen3_moe\"," TINY ",\"num_experts\":4097}", "num_experts");
+    refused("{\"model_type\":\"qwen3_moe\"," TINY ",\"num_experts\":4,\"num_experts_per_tok\":2,\"moe_intermediate_size\":0}", "moe_intermediate_size");
     refused("{\"model_type\":\"qwen2\"," TINY ",\"layer_types\":[\"sliding_attention\",\"full_attention\",\"full_attention\","
             "\"full_attention\"]}", "layer_types");
 }
