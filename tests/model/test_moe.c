@@ -134,7 +134,8 @@ static void forward(sequence list[SEQUENCES], const subject *s, int threads, int
     engine e;
     read_sequences(list, s);
     assert_ok(pool_create(&p, threads, &err), err);
-    assert_ok(engine_init(&e, s->m, p, (engine_plan){SEQUENCES * LONGEST, SEQUENCES * LONGEST, 40}, &err), err);
+    int most = together * rows; /* no room to spare: an expert of moe-all fills the scratch exactly */
+    assert_ok(engine_init(&e, s->m, p, (engine_plan){most, most, 40}, &err), err);
     for (int q = 0; q < SEQUENCES; q++) {
         assert_ok(kv_sequence_init(&list[q].kv, LONGEST, &err), err);
         assert_ok(kv_sequence_extend(&e.kv, &list[q].kv, LONGEST, &err), err);
