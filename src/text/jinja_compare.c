@@ -188,8 +188,8 @@ static int compare_strings(jinja_run *r, const jinja_string *a, const jinja_stri
     jinja_charge_bytes(r, n);
     int c = n ? memcmp(a->data, b->data, n) : 0; /* UTF-8 sorts like code points */
     if (c == 0)
-        c = a->length < b->length ? -1 : a->length > b->length;
-    return c;
+        return a->length < b->length ? -1 : a->length > b->length;
+    return c < 0 ? -1 : 1;
 }
 
 static bool order(jinja_op op, int c)

@@ -240,7 +240,7 @@ static jinja_dict *build_dict(jinja_run *r, const jinja_call *call)
     if (call->count && call->positional[0].type == JINJA_DICT) {
         d = jinja_dict_copy(r, call->positional[0].dict);
     } else if (call->count) {
-        jinja_need_defined(r, jinja_iterable(call->positional[0]) ? jinja_none() : call->positional[0]);
+        jinja_need_defined(r, call->positional[0]); /* an undefined value iterates, but has no keys */
         jinja_list_builder pairs = jinja_collect(r, call->positional[0]);
         for (size_t i = 0; i < pairs.count; i++) {
             jinja_list_builder pair = jinja_collect(r, pairs.items[i]);

@@ -276,8 +276,8 @@ static jinja_value split_space(jinja_run *r, const jinja_string *s, int64_t most
         if (i >= s->length)
             break;
         size_t from = i;
-        if (most >= 0 && (int64_t)b.count >= most) { /* the rest, without white space at its end */
-            jinja_push(r, &b, strip(r, jinja_part(r, s, from, s->length - from), jinja_none(), false, true));
+        if (most >= 0 && (int64_t)b.count >= most) { /* the rest, with white space at its end */
+            jinja_push(r, &b, jinja_part(r, s, from, s->length - from));
             break;
         }
         while (i < s->length && !jinja_is_space(utf8_decode(s->data + i, &width)))
@@ -320,7 +320,7 @@ static jinja_value rsplit_space(jinja_run *r, const jinja_string *s, int64_t mos
             break;
         size_t to = i;
         if (most >= 0 && (int64_t)b.count >= most) {
-            jinja_push(r, &b, strip(r, jinja_part(r, s, 0, to), jinja_none(), true, false));
+            jinja_push(r, &b, jinja_part(r, s, 0, to));
             break;
         }
         while (i > 0 && !space_before(s, i))

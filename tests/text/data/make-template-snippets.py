@@ -7,6 +7,7 @@ Needs transformers 5.23.0 and jinja2 3.1.6. The hand-written snippets come first
 random ones from the grammar below. The first line holds the variables of all lines. The clock stands at 2025-03-09 14:05:07.
 """
 import argparse
+import copy
 import datetime
 import json
 import random
@@ -177,7 +178,7 @@ def main():
     snippets += [grammar.template() for _ in range(args.random)]
     print(json.dumps({"variables": VARIABLES}, ensure_ascii=False))
     for source in snippets:
-        result = reference(source, VARIABLES)
+        result = reference(source, copy.deepcopy(VARIABLES))
         if " at 0x" in result.get("expected", ""):
             continue  # the text of an object with its address
         print(json.dumps({"template": source, **result}, ensure_ascii=False))
