@@ -168,8 +168,7 @@ int cmd_tokenize(int argc, char **argv)
     if (argc - optind > 1)
         return usage("more than one FILE");
     grpo_error err = {0};
-    grpo_status status = model ? grpo_tokenizer_open(&o.tokenizer, model, &err)
-                               : grpo_tokenizer_load(&o.tokenizer, folder, &err);
+    grpo_status status = grpo_tokenizer_open(&o.tokenizer, model ? model : folder, &err);
     if (status != GRPO_OK)
         return jsonl_fail("tokenize", &err);
     int code = jsonl_run("tokenize", argv[optind], backwards ? decode : encode, &o);
