@@ -123,6 +123,8 @@ static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
     if (status == GRPO_OK)
         status = session_open(&w->s, &a->session, err);
     if (status == GRPO_OK)
+        status = language_model_need_text(&w->s.lm, err);
+    if (status == GRPO_OK)
         status = data_open(&w->data, a->path, &a->data, err);
     if (status == GRPO_OK)
         status = data_view_all(&w->view, w->data, err);

@@ -128,18 +128,21 @@ static int reached_stop(void *context, const int32_t *token, int n)
 
 static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, json_t *texts, grpo_error *err)
 {
-    char *text;
+    char *text = NULL; /* stays so without a tokenizer: prompts were ids, so are answers */
     size_t length;
-    grpo_status status = language_model_answer_text(&w->s.lm, &w->stop, s->token, s->n, &text, &length, err);
-    if (status != GRPO_OK)
-        return status;
+    if (w->s.lm.tokenizer) {
+        grpo_status status = language_model_answer_text(&w->s.lm, &w->stop, s->token, s->n, &text, &length, err);
+        if (status != GRPO_OK)
+            return status;
+    }
     json_t *ids = json_array(), *logprobs = json_array();
     for (int i = 0; i < s->n; i++) {
         json_array_append_new(ids, json_integer(s->token[i]));
         json_array_append_new(logprobs, json_double(s->logprob[i]));
     }
     json_t *target = texts ? json_object() : object;
-    json_object_set_new(target, "completion", json_string_lossy(text, length));
+    if (text)
+        json_object_set_new(target, "completion", json_string_lossy(text, length));
     json_object_set_new(target, "completion_ids", ids);
     json_object_set_new(target, "finish", json_string(finish_reason_name(s->finish)));
     if (w->a->logprobs)
@@ -278,8 +281,11 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
     stop_strings_init(&w.stop, &w.s.lm, a->stop, a->n_stop);
     w.s.e.interrupt = &interrupt_flag;
     signal(SIGINT, on_signal);
-    status = input && strcmp(input, "-") != 0 && !file_exists(input) ? answer_text(&w, input, err)
-                                                                     : answer_file(&w, input, err);
+    if (a->n_stop)
+        status = language_model_need_text(&w.s.lm, err);
+    if (status == GRPO_OK)
+        status = input && strcmp(input, "-") != 0 && !file_exists(input) ? answer_text(&w, input, err)
+                                                                         : answer_file(&w, input, err);
     session_close(&w.s);
     return status;
 }

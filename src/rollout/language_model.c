@@ -5,12 +5,25 @@
 #include "model/tokenizer.h"
 #include "rollout/language_model.h"
 
-static grpo_status open_template(language_model *lm, const char *path, grpo_error *err)
+static grpo_status open_text(language_model *lm, const char *path, grpo_error *err)
 {
-    if (!grpo_tokenizer_chat_template(lm->tokenizer, NULL))
+    grpo_status status = grpo_tokenizer_open(&lm->tokenizer, path, &lm->text_fault);
+    if (status == GRPO_ERR_MEMORY) {
+        if (err)
+            *err = lm->text_fault;
+        return status;
+    }
+    if (status != GRPO_OK || !grpo_tokenizer_chat_template(lm->tokenizer, NULL))
         return GRPO_OK;
-    grpo_status status = grpo_template_of_tokenizer(&lm->chat, lm->tokenizer, err);
+    status = grpo_template_of_tokenizer(&lm->chat, lm->tokenizer, err);
     return status == GRPO_OK ? status : grpo_error_prefix(err, "%s: chat template", path);
+}
+
+grpo_status language_model_need_text(const language_model *lm, grpo_error *err)
+{
+    if (lm->tokenizer)
+        return GRPO_OK;
+    return grpo_fail(err, lm->text_fault.status, "no text without a tokenizer: %s", lm->text_fault.message);
 }
 
 grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err)
@@ -20,14 +33,13 @@ grpo_status language_model_open(language_model *lm, const char *path, int max_co
     if (status == GRPO_OK)
         status = model_files_open(&lm->files, path, err);
     if (status == GRPO_OK)
-        status = grpo_tokenizer_open(&lm->tokenizer, path, err);
-    if (status == GRPO_OK)
-        status = open_template(lm, path, err);
+        status = open_text(lm, path, err);
     if (status == GRPO_OK)
         status = model_load(&lm->m, lm->files, max_context, threads, err);
     if (status == GRPO_OK) {
-        size_t n;
-        lm->eos = grpo_tokenizer_eos_ids(lm->tokenizer, &n);
+        size_t n = 0;
+        if (lm->tokenizer)
+            lm->eos = grpo_tokenizer_eos_ids(lm->tokenizer, &n);
         lm->n_eos = (int)n;
         if (n == 0) {
             lm->eos = lm->m->config.eos;
@@ -51,7 +63,9 @@ void language_model_close(language_model *lm)
 static grpo_status encode(const language_model *lm, const char *text, size_t length, unsigned flags, int32_t **ids,
                           size_t *n, grpo_error *err)
 {
-    grpo_status status = grpo_tokenizer_encode(lm->tokenizer, text, length, flags, ids, n, err);
+    grpo_status status = language_model_need_text(lm, err);
+    if (status == GRPO_OK)
+        status = grpo_tokenizer_encode(lm->tokenizer, text, length, flags, ids, n, err);
     for (size_t i = 0; status == GRPO_OK && i < *n; i++)
         if ((*ids)[i] >= lm->m->config.vocab) {
             status = grpo_fail(err, GRPO_ERR_FORMAT,
@@ -78,6 +92,8 @@ grpo_status language_model_encode_messages(const language_model *lm, const json_
 grpo_status language_model_encode_conversation(const language_model *lm, const json_t *messages,
                                                int add_generation_prompt, int32_t **ids, size_t *n, grpo_error *err)
 {
+    if (language_model_need_text(lm, err) != GRPO_OK)
+        return lm->text_fault.status;
     if (!lm->chat)
         return grpo_fail(err, GRPO_ERR_CONFIG,
                          "%s has no chat template: give prompts as text (data.chat=never), or add a "
@@ -132,7 +148,9 @@ int stop_strings_reached(const stop_strings *s, const int32_t *token, int n)
 grpo_status language_model_answer_text(const language_model *lm, const stop_strings *stop, const int32_t *token, int n,
                                        char **text, size_t *length, grpo_error *err)
 {
-    grpo_status status = grpo_tokenizer_decode(lm->tokenizer, token, (size_t)n, 1, text, length, err);
+    grpo_status status = language_model_need_text(lm, err);
+    if (status == GRPO_OK)
+        status = grpo_tokenizer_decode(lm->tokenizer, token, (size_t)n, 1, text, length, err);
     if (status != GRPO_OK)
         return status;
     const char *end = first_stop(stop, *text, *length);

@@ -10,15 +10,20 @@
 typedef struct language_model {
     model_files *files;
     model *m;
-    grpo_tokenizer *tokenizer;
+    grpo_tokenizer *tokenizer;  /* NULL: the model has none, or none that can be used; then text_fault says why */
+    grpo_error text_fault;
     grpo_template *chat;        /* NULL: the model has no chat template */
     const int32_t *eos;         /* tokens that end an answer; valid while this is open */
     int n_eos;
 } language_model;
 
-/* max_context <= 0: the model's own. */
+/* max_context <= 0: the model's own. A model without a usable tokenizer opens: it answers for token ids, and whoever
+ * needs text asks language_model_need_text. */
 grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err);
 void language_model_close(language_model *lm);
+
+/* Fails with the reason when there is no tokenizer. */
+grpo_status language_model_need_text(const language_model *lm, grpo_error *err);
 
 /* Prompt tokens; free with grpo_tokenizer_free_ids. Messages go through the chat template with the generation
  * prompt added; raw text gets the tokens that the tokenizer adds. */

@@ -365,6 +365,8 @@ static grpo_status setup(trainer *t, grpo_error *err)
         status = scoring_create(&t->scoring, rewards, n_rewards, err); /* helpers start before memory is taken */
     if (status == GRPO_OK)
         status = language_model_open(&t->lm, c->model, 0, t->threads, err);
+    if (status == GRPO_OK)
+        status = language_model_need_text(&t->lm, err);
     if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
         status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
     if (status != GRPO_OK)
