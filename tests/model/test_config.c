@@ -190,7 +190,13 @@ static void what_would_change_the_numbers_is_refused(void **state)
         {"\"hidden_act\":\"gelu\"", "gelu"},
         {"\"sliding_window\":128", "sliding_window"},
         {"\"partial_rotary_factor\":0.5", "partial_rotary_factor"},
-        {"\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2}", "dynamic"},
+        {"\"rope_scaling\":{\"rope_type\":\"proportional\",\"factor\":2}", "proportional"},
+        {"\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2,\"alpha\":1000}", "alpha"},
+        {"\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":2,\"short_factor\":[1,1,1,1],\"long_factor\":[1,2,3,4]}",
+         "longrope"},
+        {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"attention_factor\":0}", "attention_factor"},
+        {"\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}", "full_attention"},
+        {"\"rope_parameters\":{\"rope_theta\":1e4,\"partial_rotary_factor\":0.25}", "partial_rotary_factor"},
         {"\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"attn_factor\":0.9}", "attn_factor"},
         {"\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2,\"mrope_section\":[1,2]}", "mrope_section"},
         {"\"rope_scaling\":{\"rope_type\":\"linear\"}", "factor"},
@@ -198,6 +204,26 @@ static void what_would_change_the_numbers_is_refused(void **state)
         {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":1}", "low_freq_factor"},
         {"\"embedding_multiplier\":12", "embedding_multiplier"},
         {"\"residual_multiplier\":0.2", "residual_multiplier"},
+        {"\"attention_multiplier\":0.01", "attention_multiplier"},
+        {"\"logits_scaling\":8", "logits_scaling"},
+        {"\"logit_scale\":0.06", "logit_scale"},
+        {"\"clip_qkv\":8.0", "clip_qkv"},
+        {"\"attention_sinks\":4", "attention_sinks"},
+        {"\"is_causal\":false", "is_causal"},
+        {"\"use_bidirectional_attention\":true", "use_bidirectional_attention"},
+        {"\"use_parallel_residual\":true", "use_parallel_residual"},
+        {"\"norm_type\":\"layer_norm\"", "norm_type"},
+        {"\"rope_interleaved\":true", "rope_interleaved"},
+        {"\"is_encoder_decoder\":true", "is_encoder_decoder"},
+        {"\"add_cross_attention\":true", "add_cross_attention"},
+        {"\"pruned_heads\":{\"0\":[1]}", "pruned_heads"},
+        {"\"per_layer_config\":{\"1\":{\"head_dim\":4}}", "per_layer_config"},
+        {"\"dual_chunk_attention_config\":{\"chunk_size\":262144}", "dual_chunk_attention_config"},
+        {"\"num_nextn_predict_layers\":1", "num_nextn_predict_layers"},
+        {"\"text_config\":{\"hidden_size\":8}", "text_config"},
+        {"\"qkv_bias\":true", "qkv_bias"},
+        {"\"hidden_act\":\"gelu_fast\"", "gelu_fast"},
+        {"\"quantization\":{\"group_size\":64,\"bits\":4}", "quantised"},
         {"\"num_local_experts\":8", "num_local_experts"},
         {"\"quantization_config\":{\"bits\":4}", "quantization_config"},
         {"\"use_qk_norm\":true", "use_qk_norm"},
@@ -222,12 +248,73 @@ static void what_would_change_the_numbers_is_refused(void **state)
             "\"full_attention\"]}", "layer_types");
 }
 
-static void features_that_are_off_are_fine(void **state)
+/* Families have features of their own. */
+static void what_would_change_a_familys_numbers_is_refused(void **state)
 {
+    static const char *const cases[][3] = {
+        {"gemma3_text", "\"final_logit_softcapping\":30.0", "final_logit_softcapping"},
+        {"gemma3_text", "\"attn_logit_softcapping\":50.0", "attn_logit_softcapping"},
+        {"gemma3_text", "\"sliding_window\":null", "sliding window"},
+        {"gemma3_text", "\"sliding_window_pattern\":0", "sliding_window_pattern"},
+        {"gemma3_text", "\"query_pre_attn_scalar\":-1", "query_pre_attn_scalar"},
+        {"gemma3_text", "\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":5e5}", "rope_parameters"},
+        {"gemma3_text", "\"rope_parameters\":5", "rope_parameters"},
+        {"gemma3_text", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"truncate\":false}", "truncate"},
+        {"gemma3_text", "\"num_kv_shared_layers\":2", "num_kv_shared_layers"},
+        {"gemma3_text", "\"altup_num_inputs\":4", "altup_num_inputs"},
+        {"mistral", "\"sliding_window\":0", "sliding_window"},
+        {"mistral", "\"attention_bias\":true", "attention_bias"},
+        {"mistral", "\"sliding_window\":8,\"layer_types\":[\"sliding_attention\",\"full_attention\",\"full_attention\","
+         "\"full_attention\"]", "layer_types"},
+        {"qwen2", "\"mlp_bias\":true", "mlp_bias"},
+        {"qwen2", "\"use_sliding_window\":true,\"sliding_window\":-3", "sliding_window"},
+        {"qwen2", "\"use_mrope\":true", "use_mrope"},
+        {"qwen3", "\"num_experts\":8", "num_experts"},
+        {"qwen3_moe", "\"shared_expert_intermediate_size\":64", "shared_expert_intermediate_size"},
+        {"qwen3_moe", "\"decoder_sparse_step\":0", "decoder_sparse_step"},
+        {"qwen3_moe", "\"num_experts\":4,\"num_experts_per_tok\":5", "num_experts_per_tok"},
+        {"olmo2", "\"clip_qkv\":8.0", "clip_qkv"},
+        {"olmo2", "\"sliding_window\":64", "sliding_window"},
+        {"olmo2", "\"mlp_bias\":true", "mlp_bias"},
+        {"smollm3", "\"no_rope_layers\":[1,0]", "no_rope_layers"},
+        {"smollm3", "\"no_rope_layer_interval\":0", "no_rope_layer_interval"},
+        {"smollm3", "\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\",\"sliding_attention\"]",
+         "no sliding window"},
+    };
     (void)state;
-    good("{\"model_type\":\"llama\"," TINY ",\"final_logit_softcapping\":null,\"rope_interleaved\":false,\"layer_types\":null,"
-         "\"partial_rotary_factor\":1.0,\"_anything\":5,\"pretraining_tp\":2,\"is_llama_config\":true,\"rope_scaling\":{},"
-         "\"transformers.js_config\":{\"dtype\":\"q4\"},\"attention_dropout\":0.1}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"," TINY ",%s}", cases[i][0], cases[i][1]);
+        refused(text, cases[i][2]);
+    }
+}
+
+/* Keys of published files that say nothing about the numbers. */
+static void harmless_keys_are_accepted(void **state)
+{
+    static const char *const cases[] = {
+        "\"final_logit_softcapping\":null,\"rope_interleaved\":false,\"layer_types\":null,\"partial_rotary_factor\":1.0",
+        "\"_anything\":5,\"_name_or_path\":\"x/y\",\"name_or_path\":\"x\",\"_attn_implementation_autoset\":true",
+        "\"pretraining_tp\":2,\"is_llama_config\":true,\"rope_scaling\":{},\"max_sequence_length\":2048",
+        "\"transformers.js_config\":{\"dtype\":\"q4\"},\"auto_map\":{\"AutoModel\":\"m.M\"},\"unsloth_fixed\":true",
+        "\"attention_dropout\":0.1,\"hidden_dropout_prob\":0.1,\"resid_pdrop\":0.1,\"classifier_dropout\":0.2",
+        "\"use_cache\":true,\"initializer_range\":0.02,\"torch_dtype\":\"bfloat16\",\"dtype\":\"bfloat16\"",
+        "\"output_attentions\":false,\"return_dict\":true,\"chunk_size_feed_forward\":0,\"tie_last_hidden_states\":true",
+        "\"temperature\":0.6,\"top_p\":0.9,\"do_sample\":true,\"max_length\":4096,\"repetition_penalty\":1.1",
+        "\"id2label\":{\"0\":\"A\"},\"label2id\":{\"A\":0},\"problem_type\":null,\"task_specific_params\":null",
+        "\"is_causal\":true,\"is_encoder_decoder\":false,\"quantization_config\":null,\"tokenizer_class\":\"X\"",
+        "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":16.0,\"finetuned\":true,\"original_max_position_embeddings\":128}",
+        "\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}",
+        "\"max_window_layers\":28,\"use_sliding_window\":false,\"sliding_window\":null",
+        "\"rope_theta\":1000000,\"rms_norm_eps\":1e-05,\"hidden_act\":\"silu\"",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "{\"model_type\":\"llama\"," TINY ",%s}", cases[i]);
+        model_config c = good(text);
+        model_config_deinit(&c);
+    }
 }
 
 static void unsupported_models_are_refused_by_name_with_the_supported_ones(void **state)
@@ -282,7 +369,8 @@ int main(void)
         cmocka_unit_test(token_ids_outside_the_vocabulary_are_none),
         cmocka_unit_test(generation_config_decides_the_end_tokens),
         cmocka_unit_test(what_would_change_the_numbers_is_refused),
-        cmocka_unit_test(features_that_are_off_are_fine),
+        cmocka_unit_test(what_would_change_a_familys_numbers_is_refused),
+        cmocka_unit_test(harmless_keys_are_accepted),
         cmocka_unit_test(unsupported_models_are_refused_by_name_with_the_supported_ones),
         cmocka_unit_test(impossible_sizes_are_refused),
     };
