@@ -197,18 +197,22 @@ static void read_rope(reader *r, model_config *c)
         rope->scaling = MODEL_ROPE_LINEAR;
     else if (type && !is_text(type, "none"))
         wrong(r, "rope.scaling.type", "is not supported (none, linear and yarn are)");
-    if (get_double(r, "rope.scaling.attn_factor", 1) != 1)
-        wrong(r, "rope.scaling.attn_factor", "other than 1 is not supported");
+    /* What llama.cpp makes of these is not what YaRN's attention_factor means in the model's own files. */
+    static const char *const ones[] = {"rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor",
+                                       "rope.scaling.yarn_ext_factor"};
+    for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
+        if (get_double(r, ones[i], 1) != 1)
+            wrong(r, ones[i], "other than 1 is not supported");
     if (rope->scaling == MODEL_ROPE_PLAIN)
         rope->factor = rope->original_positions = 0;
     read_factors(r, c);
 }
 
-/* Gemma 3: every n-th layer is global; local layers have their own base and the window. llama.cpp
- * takes 1 / sqrt(hidden / heads) as attention scale for the 62 layers of the 27B model. */
+/* Gemma 3: every n-th layer is global; local layers have their own base and the window. Without a window all are
+ * global. llama.cpp takes 1 / sqrt(hidden / heads) as attention scale for the 62 layers of the 27B model. */
 static void read_gemma(reader *r, model_config *c)
 {
-    int window = need_int(r, "attention.sliding_window"), pattern = 6;
+    int window = get_int(r, "attention.sliding_window", 0), pattern = 6;
     const gguf_value *layers = get(r, "attention.sliding_window_pattern");
     int listed = layers && layers->type == GGUF_ARRAY;
     if (layers && !listed)
@@ -224,9 +228,9 @@ static void read_gemma(reader *r, model_config *c)
         if (listed && !gguf_item_int(layers, (uint64_t)i, &sliding))
             wrong(r, "attention.sliding_window_pattern", "must hold true and false");
         c->layer[i].window = sliding ? window : 0;
-        c->layer[i].rope = sliding ? 1 : 0;
+        c->layer[i].rope = sliding && window ? 1 : 0;
     }
-    if (window < 1)
+    if (window < 0)
         wrong(r, "attention.sliding_window", "must be positive");
     if (c->layers == 62 && c->heads > 0 && c->hidden / c->heads > 0)
         c->attention_scale = (float)(1 / sqrt((double)(c->hidden / c->heads)));
@@ -285,11 +289,25 @@ static void read_all(reader *r, model_config *c)
     model_family_finish(r->family, c);
 }
 
+static grpo_status refuse_part(const gguf_file *f, grpo_error *err)
+{
+    const gguf_value *count = gguf_find(f, "split.count"), *number = gguf_find(f, "split.no");
+    int64_t parts = 1, part = 0;
+    if (!count || !gguf_as_int(count, &parts) || parts <= 1)
+        return GRPO_OK;
+    if (number)
+        gguf_as_int(number, &part);
+    return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: part %lld of a file that is split into %lld; join them with "
+                     "llama-gguf-split --merge", f->path, (long long)part + 1, (long long)parts);
+}
+
 grpo_status model_config_from_gguf(model_config *c, const gguf_file *f, grpo_error *err)
 {
     char name[64], list[256];
     const gguf_value *v = gguf_find(f, "general.architecture");
     *c = (model_config){0};
+    if (refuse_part(f, err) != GRPO_OK)
+        return GRPO_ERR_UNSUPPORTED;
     if (!v || v->type != GGUF_STRING)
         return grpo_fail(err, GRPO_ERR_FORMAT, "%s: general.architecture is missing", f->path);
     snprintf(name, sizeof name, "%.*s", (int)(v->count < 63 ? v->count : 63), (const char *)v->data);

@@ -118,18 +118,47 @@ static const safetensors_tensor *find_in_shards(const model_files *f, const char
     return t;
 }
 
-/* The prefixes that multimodal checkpoints put before the language model's names. */
+/* Other names of a tensor: with the prefixes that multimodal checkpoints put before the language model's names, and
+ * without "model.", as the headless classes save. */
 static const safetensors_tensor *find_hf(const model_files *f, const char *name)
 {
-    static const char *const prefixes[] = {"language_model.", "model.language_model."};
-    char longer[MODEL_TENSOR_NAME + 32];
-    const safetensors_tensor *t = find_in_shards(f, name);
-    for (int i = 0; i < 2 && !t; i++) { /* the second replaces "model." */
-        const char *rest = i == 1 && strncmp(name, "model.", 6) == 0 ? name + 6 : name;
-        snprintf(longer, sizeof longer, "%s%s", prefixes[i], rest);
-        t = find_in_shards(f, longer);
+    static const struct {
+        const char *prefix;
+        int replaces; /* "model." */
+    } forms[] = {{"", 0}, {"language_model.", 0}, {"model.language_model.", 1}, {"", 1}};
+    char other[MODEL_TENSOR_NAME + 32];
+    const safetensors_tensor *t = NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && !t; i++) {
+        const char *rest = forms[i].replaces && strncmp(name, "model.", 6) == 0 ? name + 6 : name;
+        snprintf(other, sizeof other, "%s%s", forms[i].prefix, rest);
+        t = find_in_shards(f, other);
     }
     return t;
+}
+
+static uint64_t elements_of(const safetensors_tensor *t)
+{
+    return (t->end - t->begin) / safetensors_dtype_bytes(t->dtype);
+}
+
+/* Equal numbers, whatever their types. */
+static int same_values(const safetensors_tensor *a, const safetensors_tensor *b)
+{
+    enum { STEP = 1024 };
+    float x[STEP], y[STEP];
+    uint64_t n = elements_of(a);
+    if (a->dtype == b->dtype)
+        return memcmp(a->data, b->data, (size_t)(a->end - a->begin)) == 0;
+    if (a->dtype > SAFETENSORS_BF16 || b->dtype > SAFETENSORS_BF16)
+        return 0;
+    for (uint64_t i = 0; i < n; i += STEP) {
+        uint64_t count = n - i < STEP ? n - i : STEP;
+        safetensors_decode(a, i, count, x);
+        safetensors_decode(b, i, count, y);
+        if (memcmp(x, y, (size_t)count * sizeof *x) != 0)
+            return 0;
+    }
+    return 1;
 }
 
 /* As transformers: a head that is stored beside the embedding it should be tied to, with other
@@ -139,9 +168,7 @@ static void untie_if_different(model_files *f)
     if (!f->config.tied_embeddings || f->config.head != MODEL_HEAD_LM)
         return;
     const safetensors_tensor *head = find_hf(f, "lm_head.weight"), *embed = find_hf(f, "model.embed_tokens.weight");
-    if (!head || !embed || head->dtype != embed->dtype || head->end - head->begin != embed->end - embed->begin)
-        return;
-    if (memcmp(head->data, embed->data, (size_t)(head->end - head->begin)) != 0) {
+    if (head && embed && elements_of(head) == elements_of(embed) && !same_values(head, embed)) {
         f->config.tied_embeddings = 0;
         json_object_set_new(f->config_json, "tie_word_embeddings", json_false());
     }

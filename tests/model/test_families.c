@@ -1,5 +1,5 @@
 /* Every family and every feature of its configuration against transformers in float64: the cases of data/families, made by
- * data/make_families.py. The command runs as a user would run it, on a folder with config.json and model.safetensors. */
+ * data/make_families.py, and GGUF files of them (data/make_gguf.py). The command runs as a user would run it, on a folder with config.json and model.safetensors. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -221,6 +221,95 @@ static void gradients_agree(void **state)
     assert_true(checked > 15);
 }
 
+/* ---- the same weights in other files ------------------------------------------------------------------------------------- */
+
+static const json_t *case_named(const char *name)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(all, "cases"), i, c)
+        if (strcmp(name_of(c), name) == 0)
+            return c;
+    fail_msg("there is no case %s", name);
+    return NULL;
+}
+
+/* Files as llama.cpp's converter writes them: rows of q and k permuted, Gemma's norms with 1 added, rope_freqs.weight. */
+static void gguf_files_agree(void **state)
+{
+    (void)state;
+    json_t *list, *item;
+    grpo_error err;
+    char path[4200], arguments[9000];
+    size_t i;
+    snprintf(path, sizeof path, "%s/gguf.json", data);
+    assert_ok(json_parse_file(&list, path, 1 << 20, &err), err);
+    assert_true(json_array_size(list) >= 7);
+    json_array_foreach(list, i, item) {
+        const json_t *c = case_named(json_string_value(json_object_get(item, "like")));
+        snprintf(folder, sizeof folder, "%s/%s", test_folder(), name_of(c));
+        char *file = file_join(data, json_string_value(json_object_get(item, "file"))), *real = realpath(file, NULL);
+        assert_non_null(real);
+        snprintf(arguments, sizeof arguments, "--model '%s' --logits ids.jsonl", real); /* the last --model counts */
+        json_t *lines = run(c, "logprob", arguments);
+        check_values(c, json_array_get(lines, 0));
+        check_greedy(c, json_array_get(lines, 1));
+        json_decref(lines);
+        mem_free(file);
+        free(real);
+    }
+    json_decref(list);
+}
+
+/* Writes the weights of a case into its folder with `prefix` for the first `cut` bytes of names that begin "model.". */
+static void rename_weights(const json_t *c, const char *prefix, size_t cut)
+{
+    safetensors_file f;
+    safetensors_writer w;
+    safetensors_entry entries[64] = {{0}};
+    grpo_error err;
+    char path[4200], names[64][160];
+    snprintf(path, sizeof path, "%s/%s.safetensors", data, json_string_value(json_object_get(c, "weights")));
+    assert_ok(safetensors_open(&f, path, &err), err);
+    assert_true(f.n_tensors <= 64);
+    for (size_t i = 0; i < f.n_tensors; i++) {
+        const safetensors_tensor *t = &f.tensors[i];
+        int inside = strncmp(t->name, "model.", 6) == 0;
+        snprintf(names[i], sizeof names[i], "%s%s", inside || cut == 0 ? prefix : "", t->name + (inside ? cut : 0));
+        entries[i] = (safetensors_entry){.name = names[i], .dtype = t->dtype, .rank = t->rank};
+        memcpy(entries[i].shape, t->shape, sizeof entries[i].shape);
+    }
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    unlink(path); /* the link to the committed file */
+    assert_ok(safetensors_create(&w, path, entries, f.n_tensors, NULL, &err), err);
+    for (size_t i = 0; i < f.n_tensors; i++) {
+        size_t n = (size_t)((f.tensors[i].end - f.tensors[i].begin) / safetensors_dtype_bytes(f.tensors[i].dtype));
+        float *x = mem_calloc(n, sizeof *x);
+        safetensors_decode(&f.tensors[i], 0, n, x);
+        assert_ok(safetensors_append(&w, x, n, &err), err);
+        mem_free(x);
+    }
+    assert_ok(safetensors_commit(&w, &err), err);
+    safetensors_close(&f);
+}
+
+static void names_of_other_classes_are_understood(void **state)
+{
+    static const struct {
+        const char *prefix;
+        size_t cut;
+    } forms[] = {{"language_model.", 0}, {"model.language_model.", 6}, {"", 6}};
+    (void)state;
+    const json_t *c = case_named("smollm3");
+    snprintf(folder, sizeof folder, "%s/%s", test_folder(), name_of(c));
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        rename_weights(c, forms[i].prefix, forms[i].cut);
+        json_t *lines = run(c, "logprob", "--logits ids.jsonl");
+        check_values(c, json_array_get(lines, 0));
+        json_decref(lines);
+    }
+}
+
 /* ---- keys that are absent -------------------------------------------------------------------------------------------- */
 
 static double number(const json_t *o, const char *key)
@@ -281,6 +370,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_and_greedy_tokens_agree),
         cmocka_unit_test(gradients_agree),
+        cmocka_unit_test(gguf_files_agree),
+        cmocka_unit_test(names_of_other_classes_are_understood),
         cmocka_unit_test(absent_keys_have_the_classes_defaults),
     };
     return cmocka_run_group_tests(tests, load, unload);
