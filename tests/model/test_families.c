@@ -365,6 +365,28 @@ static void absent_keys_have_the_classes_defaults(void **state)
     }
 }
 
+/* data/published_keys.json: written by hand after the files of widely used models (their keys and sizes, no copies); none may
+ * be refused. */
+static void published_configurations_are_read(void **state)
+{
+    (void)state;
+    json_t *list, *item;
+    grpo_error err;
+    char path[4200];
+    size_t i;
+    snprintf(path, sizeof path, "%s/../published_keys.json", data);
+    assert_ok(json_parse_file(&list, path, 1 << 20, &err), err);
+    assert_true(json_array_size(list) > 15);
+    json_array_foreach(list, i, item) {
+        model_config c;
+        const char *like = json_string_value(json_object_get(item, "like"));
+        assert_ok(model_config_from_json(&c, json_object_get(item, "config"), NULL, like, &err), err);
+        assert_true(c.layers >= 16 && c.n_ropes >= 1);
+        model_config_deinit(&c);
+    }
+    json_decref(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +395,7 @@ int main(void)
         cmocka_unit_test(gguf_files_agree),
         cmocka_unit_test(names_of_other_classes_are_understood),
         cmocka_unit_test(absent_keys_have_the_classes_defaults),
+        cmocka_unit_test(published_configurations_are_read),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
