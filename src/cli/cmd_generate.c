@@ -23,6 +23,7 @@ static const char HELP[] =
     "  --top-p P, --top-k K, --min-p P\n"
     "  --max-new-tokens N   default 256\n"
     "  --min-new-tokens N   no end before so many\n"
+    "  --ignore-eos         end-of-sequence tokens end nothing\n"
     "  --stop TEXT          ends an answer (may be given several times)\n"
     "  --seed S             default 0; the same seed gives the same answers, in any batch\n"
     "  --logprobs           adds \"logprobs\" of the drawn tokens\n"
@@ -45,7 +46,7 @@ typedef struct arguments {
     sampling sampling;
     const char *stop[MOST_STOPS];
     size_t n_stop;
-    int n, logprobs, raw;
+    int n, logprobs, raw, ignore_eos;
 } arguments;
 
 typedef struct request {
@@ -281,6 +282,8 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
     stop_strings_init(&w.stop, &w.s.lm, a->stop, a->n_stop);
     w.s.e.interrupt = &interrupt_flag;
     signal(SIGINT, on_signal);
+    if (a->ignore_eos)
+        w.s.lm.n_eos = 0;
     if (a->n_stop)
         status = language_model_need_text(&w.s.lm, err);
     if (status == GRPO_OK)
@@ -292,7 +295,7 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
 
 static int parse(arguments *a, int argc, char **argv)
 {
-    enum { MODEL = 1, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, STOP, SEED, LOGPROBS, RAW, SLOTS, THREADS,
+    enum { MODEL = 1, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, IGNORE_EOS, STOP, SEED, LOGPROBS, RAW, SLOTS, THREADS,
            HELP_FLAG };
     static const struct option options[] = {
         {"model", 1, NULL, MODEL},     {"n", 1, NULL, N},
@@ -300,6 +303,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"top-p", 1, NULL, TOP_P},     {"top-k", 1, NULL, TOP_K},
         {"min-p", 1, NULL, MIN_P},     {"max-new-tokens", 1, NULL, MAX},
         {"min-new-tokens", 1, NULL, MIN}, {"stop", 1, NULL, STOP},
+        {"ignore-eos", 0, NULL, IGNORE_EOS},
         {"seed", 1, NULL, SEED},       {"logprobs", 0, NULL, LOGPROBS},
         {"raw", 0, NULL, RAW},         {"slots", 1, NULL, SLOTS},
         {"threads", 1, NULL, THREADS}, {"help", 0, NULL, HELP_FLAG},
@@ -315,6 +319,7 @@ static int parse(arguments *a, int argc, char **argv)
         case TOP_K: a->sampling.top_k = atoi(optarg); break;
         case MIN_P: a->sampling.min_p = atof(optarg); break;
         case MAX: a->sampling.max_new_tokens = atoi(optarg); break;
+        case IGNORE_EOS: a->ignore_eos = 1; break;
         case MIN: a->sampling.min_new_tokens = atoi(optarg); break;
         case STOP:
             if (a->n_stop < MOST_STOPS)
