@@ -1,4 +1,5 @@
 /* Model files: the common surface of both formats, and reading rows. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,16 +9,18 @@
 
 enum { CHECKED = 8192 }; /* elements decoded at a time, so that the check for NaN finds them in the cache */
 
-grpo_status files_list_tensors(model_files *f, grpo_error *err)
+grpo_status files_list_tensors(model_files *f, files_place *place, grpo_error *err)
 {
     model_tensor_walk w = {.config = &f->config};
-    size_t n = (size_t)model_tensor_count(&f->config);
-    f->entries = mem_calloc(n, sizeof *f->entries);
-    if (!f->entries)
-        return mem_fail(err, "the list of tensors", n * sizeof *f->entries);
-    while (model_tensor_next(&w))
-        f->entries[f->count++].tensor = w.tensor;
-    return GRPO_OK;
+    size_t capacity = 0;
+    grpo_status status = GRPO_OK;
+    while (status == GRPO_OK && model_tensor_next(&w)) {
+        if (f->count == INT_MAX || mem_reserve((void **)&f->entries, &capacity, (size_t)f->count + 1, sizeof *f->entries) != 0)
+            return mem_fail(err, "the list of tensors", ((size_t)f->count + 1) * sizeof *f->entries);
+        f->entries[f->count] = (files_entry){.tensor = w.tensor};
+        status = place(f, &f->entries[f->count++], err);
+    }
+    return status;
 }
 
 typedef struct named {

@@ -86,9 +86,7 @@ grpo_status files_open_gguf(model_files *f, grpo_error *err)
     if (status == GRPO_OK)
         status = model_config_from_gguf(&f->config, &f->gguf, err);
     if (status == GRPO_OK)
-        status = files_list_tensors(f, err);
-    for (int i = 0; i < f->count && status == GRPO_OK; i++)
-        status = place_gguf(f, &f->entries[i], err);
+        status = files_list_tensors(f, place_gguf, err);
     if (status == GRPO_OK)
         status = refuse_others(f, err);
     return status == GRPO_OK ? read_template(f, err) : status;

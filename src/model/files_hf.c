@@ -319,10 +319,8 @@ grpo_status files_open_hf(model_files *f, grpo_error *err)
         status = open_shards(f, err);
     if (status == GRPO_OK) {
         untie_if_different(f);
-        status = files_list_tensors(f, err);
+        status = files_list_tensors(f, place_hf, err);
     }
-    for (int i = 0; i < f->count && status == GRPO_OK; i++)
-        status = place_hf(f, &f->entries[i], err);
     if (status == GRPO_OK)
         status = refuse_others(f, err);
     return status == GRPO_OK ? read_template(f, err) : status;

@@ -34,7 +34,9 @@ struct model_files {
 grpo_status files_open_hf(model_files *f, grpo_error *err);
 grpo_status files_open_gguf(model_files *f, grpo_error *err);
 
-/* Lists the tensors of the configuration in f->entries. */
-grpo_status files_list_tensors(model_files *f, grpo_error *err);
+/* Lists the tensors of the configuration in f->entries, each placed by `place`. The first that cannot be ends it, so
+ * that what a configuration claims takes no more memory than what the files hold. */
+typedef grpo_status files_place(model_files *f, files_entry *e, grpo_error *err);
+grpo_status files_list_tensors(model_files *f, files_place *place, grpo_error *err);
 
 #endif

@@ -161,10 +161,21 @@ static void layer_forward(const layer_pass *lp, workspace *ws, kv_store *kv, con
                  ws->h, m);
 }
 
+/* The tables' rows for every position of the call. */
+static void cover_positions(const model *m, const model_rows *rows)
+{
+    int32_t last = -1;
+    for (int i = 0; i < rows->m; i++)
+        last = rows->pos[i] > last ? rows->pos[i] : last;
+    for (int i = 0; i < m->config.n_ropes; i++)
+        rope_table_cover(&m->rope[i], last + 1);
+}
+
 void model_forward(const model *m, const model_weights *w, pool *threads, workspace *ws, kv_store *kv,
                    const model_rows *rows, tape *t, float **out)
 {
     const model_config *c = &m->config;
+    cover_positions(m, rows);
     float *x = t ? tape_at(t->layer[0].x, t->rows, c->hidden, NULL) : ws->x;
     ops_embed(threads, x, c->hidden, w->embed, rows->token, rows->m, c->embedding_scale);
     for (int i = 0; i < c->layers; i++) {

@@ -1,7 +1,8 @@
 /* Rotary embedding tables. Sine and cosine are computed here rather than by the C library, whose
  * last bit differs between systems: the tables are part of the forward pass, which has one result. */
 #include <math.h>
-#include <string.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
 #include "model/rope.h"
@@ -115,35 +116,70 @@ void rope_frequencies(double *f, double *attention_factor, const model_rope *r, 
     }
 }
 
+struct rope_rows {
+    mem_arena arena; /* address space for all rows; pages are taken as rows are filled */
+    double *frequency; /* [half] radians per position */
+    double factor;     /* multiplies cos and sin */
+    atomic_int ready;  /* rows [0, ready) are filled */
+    pthread_mutex_t filling;
+};
+
+static grpo_status init_rows(rope_table *t, grpo_error *err)
+{
+    struct rope_rows *r = t->rows;
+    size_t n = (size_t)t->positions * (size_t)t->half;
+    pthread_mutex_init(&r->filling, NULL);
+    if (!(r->frequency = mem_calloc((size_t)t->half, sizeof *r->frequency)))
+        return mem_fail(err, "rotary tables", (size_t)t->half * sizeof *r->frequency);
+    grpo_status status = mem_arena_init(&r->arena, 2 * mem_arena_size(n, sizeof *t->cos), "rotary tables", err);
+    if (status != GRPO_OK)
+        return status;
+    t->cos = mem_arena_alloc(&r->arena, n, sizeof *t->cos);
+    t->sin = mem_arena_alloc(&r->arena, n, sizeof *t->sin);
+    return GRPO_OK;
+}
+
 grpo_status rope_table_init(rope_table *t, const model_rope *rope, int rotary_dim, int positions, grpo_error *err)
 {
-    memset(t, 0, sizeof *t);
-    t->half = rotary_dim / 2;
-    t->positions = positions;
-    size_t n = (size_t)positions * (size_t)t->half;
-    double factor, *frequency = mem_calloc((size_t)t->half, sizeof *frequency);
-    t->cos = mem_calloc(n, sizeof *t->cos);
-    t->sin = mem_calloc(n, sizeof *t->sin);
-    if (!frequency || !t->cos || !t->sin) {
-        mem_free(frequency);
+    *t = (rope_table){.half = rotary_dim / 2, .positions = positions, .rows = mem_calloc(1, sizeof *t->rows)};
+    if (!t->rows)
+        return mem_fail(err, "rotary tables", sizeof *t->rows);
+    grpo_status status = init_rows(t, err);
+    if (status == GRPO_OK)
+        rope_frequencies(t->rows->frequency, &t->rows->factor, rope, rotary_dim);
+    else
         rope_table_deinit(t);
-        return mem_fail(err, "rotary tables", 2 * n * sizeof *t->cos);
-    }
-    rope_frequencies(frequency, &factor, rope, rotary_dim);
-    for (int pos = 0; pos < positions; pos++)
+    return status;
+}
+
+void rope_table_cover(const rope_table *t, int positions)
+{
+    enum { STEP = 256 }; /* rows at a time: decoding asks for one more in each step */
+    struct rope_rows *r = t->rows;
+    if (positions <= atomic_load_explicit(&r->ready, memory_order_acquire))
+        return;
+    pthread_mutex_lock(&r->filling);
+    int first = atomic_load_explicit(&r->ready, memory_order_relaxed);
+    int end = positions > t->positions - STEP ? t->positions : (positions + STEP - 1) / STEP * STEP;
+    for (int pos = first; pos < end; pos++)
         for (int i = 0; i < t->half; i++) {
             double s, c;
-            sin_cos(pos * frequency[i], &s, &c);
-            t->cos[(size_t)pos * (size_t)t->half + (size_t)i] = (float)(c * factor);
-            t->sin[(size_t)pos * (size_t)t->half + (size_t)i] = (float)(s * factor);
+            sin_cos(pos * r->frequency[i], &s, &c);
+            t->cos[(size_t)pos * (size_t)t->half + (size_t)i] = (float)(c * r->factor);
+            t->sin[(size_t)pos * (size_t)t->half + (size_t)i] = (float)(s * r->factor);
         }
-    mem_free(frequency);
-    return GRPO_OK;
+    if (end > first)
+        atomic_store_explicit(&r->ready, end, memory_order_release);
+    pthread_mutex_unlock(&r->filling);
 }
 
 void rope_table_deinit(rope_table *t)
 {
-    mem_free(t->cos);
-    mem_free(t->sin);
-    memset(t, 0, sizeof *t);
+    if (t->rows) {
+        pthread_mutex_destroy(&t->rows->filling);
+        mem_arena_deinit(&t->rows->arena);
+        mem_free(t->rows->frequency);
+        mem_free(t->rows);
+    }
+    *t = (rope_table){0};
 }

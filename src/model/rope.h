@@ -5,9 +5,12 @@
 
 #include "model/config.h"
 
+/* Rows are computed when they are first needed: a model may allow a million positions of which a run
+ * uses a thousand. A row depends on its position alone, so when it is made changes nothing. */
 typedef struct rope_table {
-    float *cos, *sin; /* [positions][half] */
+    float *cos, *sin; /* [positions][half]; those that rope_table_cover was asked for are filled */
     int positions, half;
+    struct rope_rows *rows; /* how they are filled, and how far they are */
 } rope_table;
 
 /* rotary_dim / 2 frequencies in radians per position, in double; *attention_factor multiplies cos and sin. */
@@ -15,5 +18,8 @@ void rope_frequencies(double *frequency, double *attention_factor, const model_r
 
 grpo_status rope_table_init(rope_table *t, const model_rope *rope, int rotary_dim, int positions, grpo_error *err);
 void rope_table_deinit(rope_table *t);
+
+/* Makes rows [0, positions) ready. Any number of threads may call it. */
+void rope_table_cover(const rope_table *t, int positions);
 
 #endif
