@@ -372,6 +372,20 @@ static void scalar_head_backward(const backward_call *b, const backward_group *g
     }
 }
 
+/* Gradients of a group's embedding lookups, for model_backward_finish. The padding token's row gets none, whatever
+ * stands there: nn.Embedding's padding_idx, which every family sets to pad_token_id. */
+static void keep_lookups(const backward_call *b, const backward_group *group, const float *dx)
+{
+    backward_workspace *ws = b->ws;
+    int hidden = b->m->config.hidden;
+    for (int i = 0; i < group->rows; i++) {
+        if (group->token[i] == b->m->config.pad)
+            continue;
+        memcpy(row_of(ws->embed_dx, ws->embed_rows, hidden), dx + (size_t)i * (size_t)hidden, (size_t)hidden * sizeof *dx);
+        ws->embed_token[ws->embed_rows++] = group->token[i];
+    }
+}
+
 void model_backward(const model *m, const model_weights *w, model_weights *grad, pool *threads,
                     backward_workspace *ws, const tape *t, const kv_store *kv, const backward_group *groups,
                     int n_groups)
@@ -389,12 +403,8 @@ void model_backward(const model *m, const model_weights *w, model_weights *grad,
     }
     for (int i = c->layers - 1; i >= 0; i--)
         layer_backward(&b, i);
-    for (int g = 0, row = 0; g < n_groups; row += groups[g].rows, g++) {
-        memcpy(row_of(ws->embed_dx, ws->embed_rows, c->hidden), row_of(ws->dx, row, c->hidden),
-               (size_t)groups[g].rows * (size_t)c->hidden * sizeof *ws->dx);
-        memcpy(ws->embed_token + ws->embed_rows, groups[g].token, (size_t)groups[g].rows * sizeof *groups[g].token);
-        ws->embed_rows += groups[g].rows;
-    }
+    for (int g = 0, row = 0; g < n_groups; row += groups[g].rows, g++)
+        keep_lookups(&b, &groups[g], row_of(ws->dx, row, c->hidden));
 }
 
 void model_backward_finish(const model *m, model_weights *grad, pool *threads, backward_workspace *ws)
