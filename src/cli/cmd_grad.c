@@ -7,13 +7,15 @@
 #include "cli/cli.h"
 #include "model/safetensors.h"
 #include "train/gradient_case.h"
+#include "train/head_case.h"
 
 static const char HELP[] =
     "usage: grpo grad --model M --case golden.json [--loss NAME] [--adamw [RUN]] [--out FILE]\n\n"
     "Computes the losses of a case of the form of ../shared/models/*/golden/golden.json (its `grpo` part)\n"
     "with the functions that training uses, and prints one JSON line for each loss: loss, grad_norm, ratio.\n\n"
     "  --loss NAME   only this one (seq, seq_length_normalised, tok_seq_mean, tok_token_mean, tok_seq_sum,\n"
-    "                tok_fixed_length, tok_seq_mean_kl)\n"
+    "                tok_fixed_length, tok_seq_mean_kl); a model with a score head has the loss pairwise, one with a\n"
+    "                value head value_clipped\n"
     "  --out FILE    safetensors with the parameters' names: the gradient of --loss (default seq); with --adamw\n"
     "                the parameters after the steps\n"
     "  --adamw       one step of AdamW as the case's `adamw` part says; or RUN: one_step, one_step_clipped,\n"
@@ -66,6 +68,15 @@ static grpo_status write_array(const char *path, const model *m, const float *ar
     return status;
 }
 
+/* Takes the reference. */
+static void print_line(json_t *line)
+{
+    char *text = json_text(line);
+    puts(text ? text : "{}");
+    mem_free(text);
+    json_decref(line);
+}
+
 static void print_result(const char *name, int step, const gradient_case *c, const gradient_result *r, double norm)
 {
     json_t *ratio = json_array();
@@ -78,10 +89,7 @@ static void print_result(const char *name, int step, const gradient_case *c, con
     json_t *line = json_pack("{s:s,s:f,s:f,s:o}", "loss_name", name, "loss", r->loss, "grad_norm", norm, "ratio", ratio);
     if (step > 0)
         json_object_set_new(line, "step", json_integer(step));
-    char *text = json_text(line);
-    puts(text ? text : "{}");
-    mem_free(text);
-    json_decref(line);
+    print_line(line);
 }
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
@@ -141,24 +149,12 @@ static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, 
     return status;
 }
 
-static grpo_status run(const options *o, grpo_error *err)
+static grpo_status run_policy(model *m, pool *threads, const options *o, const json_t *root, grpo_error *err)
 {
-    model_files *files = NULL;
-    model *m = NULL;
-    pool *threads = NULL;
-    json_t *root = NULL;
     gradient_case c = {0};
     gradient_workspace w = {0};
     gradient_result result = {0};
-    grpo_status status = pool_create(&threads, o->threads, err);
-    if (status == GRPO_OK)
-        status = model_files_open(&files, o->model, err);
-    if (status == GRPO_OK)
-        status = model_load(&m, files, 0, threads, err);
-    if (status == GRPO_OK)
-        status = json_parse_file(&root, o->file, (size_t)256 << 20, err);
-    if (status == GRPO_OK)
-        status = gradient_case_init(&c, root, o->file, m->config.vocab, err);
+    grpo_status status = gradient_case_init(&c, root, o->file, m->config.vocab, err);
     if (status == GRPO_OK)
         status = gradient_workspace_init(&w, m, threads, &c, err);
     if (status == GRPO_OK && !(result.ratio = mem_calloc(c.tokens, sizeof *result.ratio)))
@@ -168,6 +164,50 @@ static grpo_status run(const options *o, grpo_error *err)
     mem_free(result.ratio);
     gradient_case_deinit(&c, &w.e);
     gradient_workspace_deinit(&w);
+    return status;
+}
+
+/* Models with a score or value head have one loss. */
+static grpo_status run_head(model *m, pool *threads, const options *o, const json_t *root, grpo_error *err)
+{
+    const char *name = head_case_loss(&m->config);
+    head_case c = {0};
+    gradient_workspace w = {0};
+    double loss = 0;
+    if (o->adamw || (o->loss && strcmp(o->loss, name) != 0))
+        return grpo_fail(err, GRPO_ERR_USAGE, "%s: this model's head has the loss %s alone, and no --adamw", o->model, name);
+    grpo_status status = head_case_init(&c, root, o->file, &m->config, err);
+    if (status == GRPO_OK)
+        status = gradient_workspace_sized(&w, m, threads, c.tokens, c.longest, c.sequences * kv_blocks_for(c.longest), err);
+    if (status == GRPO_OK)
+        status = head_case_run(&w, m, &c, &loss, err);
+    if (status == GRPO_OK) {
+        json_t *line = json_pack("{s:s,s:f,s:f}", "loss_name", name, "loss", loss, "grad_norm",
+                                 sqrt(ops_sum_squares(threads, w.grad, m->layout.total)));
+        print_line(line);
+    }
+    if (status == GRPO_OK && o->out)
+        status = write_array(o->out, m, w.grad, err);
+    gradient_workspace_deinit(&w);
+    head_case_deinit(&c);
+    return status;
+}
+
+static grpo_status run(const options *o, grpo_error *err)
+{
+    model_files *files = NULL;
+    model *m = NULL;
+    pool *threads = NULL;
+    json_t *root = NULL;
+    grpo_status status = pool_create(&threads, o->threads, err);
+    if (status == GRPO_OK)
+        status = model_files_open(&files, o->model, err);
+    if (status == GRPO_OK)
+        status = model_load(&m, files, 0, threads, err);
+    if (status == GRPO_OK)
+        status = json_parse_file(&root, o->file, (size_t)256 << 20, err);
+    if (status == GRPO_OK)
+        status = m->config.head == MODEL_HEAD_LM ? run_policy(m, threads, o, root, err) : run_head(m, threads, o, root, err);
     json_decref(root);
     model_destroy(m);
     model_files_close(files);

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
+#include "rollout/scalar_head.h"
 
 static const char HELP[] =
     "usage: grpo logprob --model M [options] [FILE]\n\n"
@@ -16,8 +17,8 @@ static const char HELP[] =
     "  --temperature T   of the distribution (default 1)\n"
     "  --entropy         adds \"entropy\" of each of those distributions, in nats\n"
     "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
-    "  --score           adds \"score\": what a sequence-classification head says of the sequence\n"
-    "                    (\"values\" for a head on every token)\n"
+    "  --score           adds \"score\": what a sequence-classification head says of the sequence; a head on every\n"
+    "                    token adds \"values\" (--values is the same). Models with such heads have no log-probs\n"
     "  --threads N       default: all cores\n";
 
 typedef struct options {
@@ -192,26 +193,28 @@ static void add_logits(options *o, const sequence *s, const float *h, json_t *ob
     json_object_set_new(object, "logits", list);
 }
 
-/* Score and value heads. A reward model is read at the last token that is not padding. */
-static grpo_status add_scores(options *o, const sequence *s, const float *h, json_t *object, grpo_error *err)
+/* Score and value heads: one number for the sequence, or one for each token. */
+static grpo_status add_scores(options *o, const sequence *s, kv_sequence *kv, json_t *object, grpo_error *err)
 {
-    const model *m = o->s.lm.m;
-    const model_config *c = &m->config;
-    float *value = mem_calloc(s->n + 1, sizeof *value);
-    if (!value)
-        return mem_fail(err, "scores", s->n * sizeof *value);
-    ops_product product = {.w = m->weights.head, .y = value, .ldy = 1, .bias = m->weights.head_bias};
-    ops_gemm(o->s.threads, &product, 1, h, c->hidden, (int)s->n);
-    if (c->head == MODEL_HEAD_TOKEN) {
+    const model_config *c = &o->s.lm.m->config;
+    tape t;
+    int32_t *row = mem_calloc(s->n, sizeof *row);
+    float *value = mem_calloc(s->n, sizeof *value);
+    grpo_status status = tape_init(&t, c, (int)s->n, 0, err);
+    known_sequence known = {.token = s->ids, .n = (int)s->n, .run = (int)s->n, .kv = kv, .tape_row = row,
+                            .score_from = (int)s->n};
+    if (status == GRPO_OK && (!row || !value))
+        status = mem_fail(err, "scores", s->n * sizeof *value);
+    if (status == GRPO_OK)
+        status = scalar_head_run(&o->s.e, &o->s.lm.m->weights, &known, &value, 1, &t, err);
+    if (status == GRPO_OK && c->head == MODEL_HEAD_TOKEN)
         json_object_set_new(object, "values", numbers(value, s->n));
-    } else {
-        size_t at = s->n - 1;
-        while (at > 0 && s->ids[at] == c->pad)
-            at--;
-        json_object_set_new(object, "score", json_double(value[at]));
-    }
+    else if (status == GRPO_OK)
+        json_object_set_new(object, "score", json_double((double)value[scalar_head_position(c, s->ids, (int)s->n)]));
+    tape_deinit(&t);
+    mem_free(row);
     mem_free(value);
-    return GRPO_OK;
+    return status;
 }
 
 static grpo_status answer(options *o, const sequence *s, json_t *object, grpo_error *err)
@@ -227,12 +230,12 @@ static grpo_status answer(options *o, const sequence *s, json_t *object, grpo_er
     grpo_status status = kv_sequence_init(&kv, (int)s->n, err);
     if (status == GRPO_OK && c->head == MODEL_HEAD_LM)
         status = add_logprobs(o, s, &kv, object, err);
-    if (status == GRPO_OK && (o->logits || c->head != MODEL_HEAD_LM))
+    else if (status == GRPO_OK)
+        status = add_scores(o, s, &kv, object, err);
+    if (status == GRPO_OK && o->logits)
         status = final_states(o, s, &kv, &h, err);
-    if (status == GRPO_OK && h && c->head == MODEL_HEAD_LM)
+    if (status == GRPO_OK && h)
         add_logits(o, s, h, object);
-    if (status == GRPO_OK && c->head != MODEL_HEAD_LM)
-        status = add_scores(o, s, h, object, err);
     if (status == GRPO_OK && s->made)
         show_ids(object, s);
     mem_free(h);
@@ -251,12 +254,23 @@ static grpo_status one_line(void *context, json_t *object, grpo_error *err)
     return status;
 }
 
+static grpo_status check_head(const options *o, const char *path, grpo_error *err)
+{
+    model_head head = o->s.lm.m->config.head;
+    if (o->score && head == MODEL_HEAD_LM)
+        return grpo_fail(err, GRPO_ERR_USAGE, "%s has no score or value head (its architecture is a ForCausalLM)", path);
+    if ((o->logits || o->entropy) && head != MODEL_HEAD_LM)
+        return grpo_fail(err, GRPO_ERR_USAGE, "%s has a head of one number: there are no logits and no entropy", path);
+    return GRPO_OK;
+}
+
 int cmd_logprob(int argc, char **argv)
 {
     static const struct option long_options[] = {
         {"model", required_argument, NULL, 'm'}, {"temperature", required_argument, NULL, 't'},
         {"entropy", no_argument, NULL, 'e'},     {"logits", no_argument, NULL, 'l'},
-        {"score", no_argument, NULL, 's'},       {"threads", required_argument, NULL, 'j'},
+        {"score", no_argument, NULL, 's'},       {"values", no_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     options o = {.temperature = 1};
@@ -280,6 +294,10 @@ int cmd_logprob(int argc, char **argv)
     grpo_error err = {0};
     if (session_open(&o.s, &how, &err) != GRPO_OK)
         return jsonl_fail("logprob", &err);
+    if (check_head(&o, how.model, &err) != GRPO_OK) {
+        session_close(&o.s);
+        return jsonl_fail("logprob", &err);
+    }
     int code = jsonl_run("logprob", optind < argc ? argv[optind] : NULL, one_line, &o);
     session_close(&o.s);
     return code;

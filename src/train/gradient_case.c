@@ -154,27 +154,34 @@ void gradient_case_deinit(gradient_case *c, engine *e)
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
-grpo_status gradient_workspace_init(gradient_workspace *w, const model *m, pool *threads, const gradient_case *c,
-                                    grpo_error *err)
+grpo_status gradient_workspace_sized(gradient_workspace *w, const model *m, pool *threads, int rows, int longest, int blocks,
+                                     grpo_error *err)
 {
     memset(w, 0, sizeof *w);
-    int rows = c->group.prompt_length + (int)c->tokens, longest = 0;
-    for (int i = 0; i < c->group.n_samples; i++)
-        if (c->group.samples[i].n > longest)
-            longest = c->group.samples[i].n;
-    int blocks = (c->group.n_samples + 1) * kv_blocks_for(c->group.prompt_length + longest);
     engine_plan plan = {.rows = rows, .head_rows = 1, .kv_blocks = blocks};
     grpo_status status = engine_init(&w->e, m, threads, plan, err);
     if (status == GRPO_OK)
         status = tape_init(&w->t, &m->config, rows, m->config.layers / 2, err); /* both ways of getting activations */
     if (status == GRPO_OK)
-        status = backward_workspace_init(&w->backward, m, threads, rows, rows, c->group.prompt_length + longest, err);
+        status = backward_workspace_init(&w->backward, m, threads, rows, rows, longest, err);
     if (status == GRPO_OK)
         status = mem_arena_init(&w->grad_arena, m->layout.total * sizeof(float), "gradients", err);
     w->grad = (float *)w->grad_arena.base;
     if (status == GRPO_OK)
         status = model_weights_view(&w->grad_view, &m->config, w->grad, err);
     return status;
+}
+
+grpo_status gradient_workspace_init(gradient_workspace *w, const model *m, pool *threads, const gradient_case *c,
+                                    grpo_error *err)
+{
+    int longest = 0;
+    for (int i = 0; i < c->group.n_samples; i++)
+        if (c->group.samples[i].n > longest)
+            longest = c->group.samples[i].n;
+    longest += c->group.prompt_length;
+    return gradient_workspace_sized(w, m, threads, c->group.prompt_length + (int)c->tokens, longest,
+                                   (c->group.n_samples + 1) * kv_blocks_for(longest), err);
 }
 
 void gradient_workspace_deinit(gradient_workspace *w)

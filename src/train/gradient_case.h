@@ -36,6 +36,10 @@ typedef struct gradient_workspace {
     model_weights grad_view;
 } gradient_workspace;
 
+/* rows: of one pass; longest: positions of a sequence; blocks: of the key/value store. */
+grpo_status gradient_workspace_sized(gradient_workspace *w, const model *m, pool *threads, int rows, int longest, int blocks,
+                                     grpo_error *err);
+/* The same with what a case needs. */
 grpo_status gradient_workspace_init(gradient_workspace *w, const model *m, pool *threads, const gradient_case *c,
                                     grpo_error *err);
 void gradient_workspace_deinit(gradient_workspace *w);
