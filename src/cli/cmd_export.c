@@ -1,111 +1,183 @@
-/* grpo export: a model or a checkpoint as a Hugging Face folder. */
+/* grpo export: a model or a checkpoint as a Hugging Face folder or as a GGUF file. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/file.h"
 #include "base/folder.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "grpo/tokenizer.h"
-#include "model/export_hf.h"
+#include "model/export_gguf.h"
 #include "model/files.h"
 #include "train/checkpoint.h"
 
 static const char HELP[] =
-    "usage: grpo export --model M --out FOLDER [--dtype float32|bfloat16|float16] [--overwrite]\n\n"
+    "usage: grpo export --model M --out FOLDER [--dtype float32|bfloat16|float16] [--overwrite]\n"
+    "       grpo export --model M --out FILE.gguf [--dtype float32|bfloat16|float16|q8_0] [--overwrite]\n\n"
     "Writes a model (Hugging Face folder, GGUF file, checkpoint of `grpo train`, or the run folder: then its\n"
-    "newest intact checkpoint) as a Hugging Face folder:\n"
-    "config.json, generation_config.json, model.safetensors, tokenizer and chat template. The folder appears at\n"
-    "once, complete. Default: float32.\n";
+    "newest intact checkpoint) for other programs. What is written appears at once, complete.\n\n"
+    "A folder gets config.json, generation_config.json, model.safetensors (above 5 GB in shards with an index),\n"
+    "tokenizer and chat template, as transformers and vLLM load them. A GGUF file holds all of that for llama.cpp;\n"
+    "what llama.cpp would compute otherwise than the model says is refused.\n\n"
+    "  --dtype T     of the matrices (default float32; also f32, bf16, f16). Vectors stay float32 in GGUF;\n"
+    "                q8_0 is for GGUF, where rows that are no multiple of 32 become float16\n"
+    "  --gguf        a GGUF file whatever --out is called\n"
+    "  --pre NAME    llama.cpp's name for the tokenizer's way of cutting texts, where it is not recognised\n"
+    "  --overwrite   replaces what is there\n";
 
-static int parse_dtype(safetensors_dtype *dtype, const char *name)
+typedef struct arguments {
+    const char *model, *out, *type, *pre;
+    int gguf, overwrite;
+} arguments;
+
+static const struct {
+    const char *name, *type;
+} type_names[] = {{"float32", "F32"}, {"f32", "F32"}, {"bfloat16", "BF16"}, {"bf16", "BF16"},
+                  {"float16", "F16"}, {"f16", "F16"}, {"q8_0", "Q8_0"}};
+
+/* "F32", "BF16", … or NULL. */
+static const char *type_named(const char *name)
 {
-    static const struct {
-        const char *name;
-        safetensors_dtype dtype;
-    } names[] = {{"float32", SAFETENSORS_F32},  {"f32", SAFETENSORS_F32},   {"bfloat16", SAFETENSORS_BF16},
-                 {"bf16", SAFETENSORS_BF16},    {"float16", SAFETENSORS_F16}, {"f16", SAFETENSORS_F16}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i].name, name) == 0) {
-            *dtype = names[i].dtype;
-            return 0;
-        }
-    return -1;
+    for (size_t i = 0; i < sizeof type_names / sizeof *type_names; i++)
+        if (strcasecmp(type_names[i].name, name) == 0)
+            return type_names[i].type;
+    return NULL;
 }
 
-static grpo_status write_model(const char *path, const model_files *files, const char *folder, safetensors_dtype dtype,
+static safetensors_dtype folder_dtype(const char *type)
+{
+    return strcmp(type, "BF16") == 0 ? SAFETENSORS_BF16 : strcmp(type, "F16") == 0 ? SAFETENSORS_F16 : SAFETENSORS_F32;
+}
+
+/* Models made for tests may come without a tokenizer; so may their exports. */
+static int has_tokenizer(const model_files *files)
+{
+    if (model_files_is_gguf(files))
+        return gguf_find(model_files_gguf(files), "tokenizer.ggml.tokens") != NULL;
+    char *path = file_join(model_files_path(files), "tokenizer.json");
+    int there = path && file_exists(path);
+    mem_free(path);
+    if (!there)
+        fprintf(stderr, "grpo export: %s has no tokenizer.json; the export has no tokenizer either\n", model_files_path(files));
+    return there;
+}
+
+static grpo_status fill_folder(const char *folder, const model_export *e, const model_files *files, const char *type,
                                grpo_error *err)
 {
-    model_export e = {.config = model_files_config(files),
-                      .config_json = model_files_config_json(files),
-                      .generation_json = model_files_generation_json(files),
-                      .read = model_export_read_files,
-                      .context = (void *)files};
     grpo_tokenizer *tokenizer = NULL;
-    grpo_status status = model_export_hf(&e, folder, dtype, 0, err);
-    if (status == GRPO_OK)
-        status = grpo_tokenizer_open(&tokenizer, path, err);
+    grpo_status status = model_export_hf(e, folder, folder_dtype(type), 0, err);
+    if (status != GRPO_OK || !has_tokenizer(files))
+        return status;
+    status = grpo_tokenizer_open(&tokenizer, model_files_path(files), err);
     if (status == GRPO_OK)
         status = grpo_tokenizer_write_folder(tokenizer, folder, err);
     grpo_tokenizer_destroy(tokenizer);
     return status;
 }
 
-static grpo_status run(const char *path, const char *out, safetensors_dtype dtype, int overwrite, grpo_error *err)
+static grpo_status write_folder(const arguments *a, const model_export *e, const model_files *files, grpo_error *err)
 {
-    model_files *files;
     folder_writer folder;
-    grpo_status status = model_files_open(&files, path, err);
+    grpo_status status = folder_create(&folder, a->out, a->overwrite, err);
     if (status != GRPO_OK)
         return status;
-    status = folder_create(&folder, out, overwrite, err);
-    if (status == GRPO_OK) {
-        status = write_model(path, files, folder.temporary, dtype, err);
-        if (status == GRPO_OK)
-            status = folder_commit(&folder, err);
-        else
-            folder_abandon(&folder);
-    }
+    status = fill_folder(folder.temporary, e, files, a->type, err);
+    if (status == GRPO_OK)
+        return folder_commit(&folder, err);
+    folder_abandon(&folder);
+    return status;
+}
+
+static grpo_status write_gguf(const arguments *a, const model_export *e, const model_files *files, grpo_error *err)
+{
+    int there = has_tokenizer(files), widened = 0;
+    model_export_gguf_options o = {.type = a->type, .pre = a->pre, .widened = &widened};
+    if (there && model_files_is_gguf(files))
+        o.tokenizer_gguf = model_files_gguf(files);
+    else if (there)
+        o.tokenizer_folder = model_files_path(files);
+    if (file_is_folder(a->out))
+        return grpo_fail(err, GRPO_ERR_USAGE, "%s is a folder; a GGUF model is one file", a->out);
+    if (file_exists(a->out) && !a->overwrite)
+        return grpo_fail(err, GRPO_ERR_USAGE, "%s exists already; --overwrite replaces it", a->out);
+    grpo_status status = model_export_gguf(e, &o, a->out, err);
+    if (status == GRPO_OK && widened)
+        fprintf(stderr, "grpo export: %d matrices whose rows %s cannot hold (no multiple of 32) were written as F16\n",
+                widened, a->type);
+    return status;
+}
+
+static grpo_status run(const arguments *a, const char *source, grpo_error *err)
+{
+    model_files *files;
+    grpo_status status = model_files_open(&files, source, err);
+    if (status != GRPO_OK)
+        return status;
+    model_export e = {.config = model_files_config(files),
+                      .config_json = model_files_config_json(files),
+                      .generation_json = model_files_generation_json(files),
+                      .read = model_export_read_files,
+                      .context = (void *)files};
+    status = a->gguf ? write_gguf(a, &e, files, err) : write_folder(a, &e, files, err);
     model_files_close(files);
     return status;
 }
 
-int cmd_export(int argc, char **argv)
+static int parse(arguments *a, int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"model", 1, NULL, 'm'},     {"out", 1, NULL, 'o'},  {"dtype", 1, NULL, 'd'},
-        {"overwrite", 0, NULL, 'w'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
+        {"model", 1, NULL, 'm'},     {"out", 1, NULL, 'o'}, {"dtype", 1, NULL, 'd'}, {"gguf", 2, NULL, 'g'},
+        {"pre", 1, NULL, 'p'},       {"overwrite", 0, NULL, 'w'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
     };
-    const char *path = NULL, *out = NULL;
-    safetensors_dtype dtype = SAFETENSORS_F32;
-    int overwrite = 0;
+    const char *type = "float32";
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
-        case 'm': path = optarg; break;
-        case 'o': out = optarg; break;
-        case 'w': overwrite = 1; break;
-        case 'd':
-            if (parse_dtype(&dtype, optarg) == 0)
-                break;
-            fprintf(stderr, "grpo export: --dtype is float32, bfloat16 or float16\n");
-            return 2;
+        case 'm': a->model = optarg; break;
+        case 'o': a->out = optarg; break;
+        case 'w': a->overwrite = 1; break;
+        case 'd': type = optarg; break;
+        case 'p': a->pre = optarg; break;
+        case 'g':
+            a->gguf = 1;
+            type = optarg ? optarg : type;
+            break;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }
     }
-    if (!path || !out || optind < argc) {
+    if (a->gguf && argc - optind == 1 && type_named(argv[optind])) /* --gguf q8_0, as if it were --gguf=q8_0 */
+        type = argv[optind++];
+    if (!a->model || !a->out || optind < argc) {
         fputs(HELP, stderr);
         return 2;
     }
+    size_t length = strlen(a->out);
+    a->gguf |= length > 5 && strcasecmp(a->out + length - 5, ".gguf") == 0;
+    a->type = type_named(type);
+    if (a->type && (a->gguf || strcmp(a->type, "Q8_0") != 0))
+        return -1;
+    fprintf(stderr, "grpo export: --dtype %s: float32, bfloat16 and float16 are possible, and q8_0 in a GGUF file\n", type);
+    return 2;
+}
+
+int cmd_export(int argc, char **argv)
+{
+    arguments a = {0};
+    int code = parse(&a, argc, argv);
+    if (code >= 0)
+        return code;
     grpo_error err = {0};
     char *source;
-    grpo_status status = checkpoint_resolve(&source, path, &err);
+    grpo_status status = checkpoint_resolve(&source, a.model, &err);
     if (status == GRPO_OK)
-        status = run(source, out, dtype, overwrite, &err);
+        status = run(&a, source, &err);
     mem_free(source);
     if (status != GRPO_OK)
         return jsonl_fail("export", &err);
-    printf("%s\n", out);
+    printf("%s\n", a.out);
     return 0;
 }

@@ -157,6 +157,8 @@ static grpo_status put_tokenizer(job *j, const model_export_gguf_options *option
     const gguf_file *source = options->tokenizer_gguf;
     if (!source && options->tokenizer_folder)
         return model_gguf_put_tokenizer(&j->meta, options->tokenizer_folder, &j->config, options->pre, err);
+    if (!source)
+        put_text(j, "tokenizer.ggml.model", "none");
     for (size_t i = 0; source && i < source->n_pairs; i++)
         if (strncmp(source->pairs[i].key, "tokenizer.", 10) == 0)
             gguf_put_copy(&j->meta, &source->pairs[i]);
@@ -341,6 +343,8 @@ grpo_status model_export_gguf(const model_export *e, const model_export_gguf_opt
         status = put_metadata(&j, options, err);
     if (status == GRPO_OK)
         status = write_file(&j, path, err);
+    for (size_t i = 0; options->widened && i < j.count; i++)
+        *options->widened += j.entries[i].type != j.type && j.entries[i].type == tensor_type_named("F16");
     gguf_meta_deinit(&j.meta);
     mem_free(j.tensors);
     mem_free(j.entries);

@@ -10,11 +10,12 @@ typedef struct model_export_gguf_options {
                          Q8_0 cannot hold (no multiple of 32) become F16. */
     const char *name; /* general.name, or NULL */
     /* Where the tokenizer comes from: the metadata of a GGUF file (copied), else a folder with a
-     * tokenizer.json. Both NULL: no tokenizer (llama.cpp will not load it). */
+     * tokenizer.json. Both NULL: no tokenizer, and the file says so: llama.cpp then takes ids alone. */
     const gguf_file *tokenizer_gguf;
     const char *tokenizer_folder;
     const char *pre; /* llama.cpp's name of the pre-tokenizer, for a tokenizer.json with one that is not
                         recognised; NULL: recognise */
+    int *widened;    /* counts the matrices that became F16 under Q8_0; may be NULL */
 } model_export_gguf_options;
 
 /* Writes the file, atomically. What llama.cpp would compute otherwise than the configuration says
