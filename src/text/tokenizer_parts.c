@@ -64,12 +64,13 @@ static int is(grpo_bytes text, const char *name)
 
 static const pre_tokenizer *find_pre(grpo_bytes name, grpo_error *err)
 {
+    const size_t count = sizeof pre_tokenizers / sizeof *pre_tokenizers;
     strbuf known = STRBUF_INIT;
-    for (size_t i = 0; i < sizeof pre_tokenizers / sizeof *pre_tokenizers; i++) {
+    for (size_t i = 0; i < count; i++)
         if (is(name, pre_tokenizers[i].name))
             return &pre_tokenizers[i];
+    for (size_t i = 0; i < count; i++)
         strbuf_printf(&known, "%s%s", i ? ", " : "", pre_tokenizers[i].name);
-    }
     if (name.data)
         grpo_fail(err, GRPO_ERR_UNSUPPORTED, "tokenizer.ggml.pre: the pre-tokenizer '%.*s' is not supported; "
                   "these are: %s", name.length > 60 ? 60 : (int)name.length, name.data, strbuf_text(&known));
