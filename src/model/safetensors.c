@@ -240,11 +240,11 @@ static int scan_tensor(scanner *s, safetensors_tensor *t)
     if (!expect(s, '}'))
         return 0;
     if (seen != 7)
-        return fail(s, "dtype, shape or data_offsets is missing before");
+        return fail(s, "dtype, shape or data_offsets is missing in the entry that ends");
     uint64_t bytes = dtypes[t->dtype].bytes;
     for (int i = 0; i < t->rank; i++)
         if (__builtin_mul_overflow(bytes, (uint64_t)t->shape[i], &bytes))
-            return fail(s, "a shape too large before");
+            return fail(s, "a shape too large in the entry that ends");
     if (t->begin > t->end || t->end - t->begin != bytes) {
         grpo_fail(s->err, GRPO_ERR_FORMAT, "%s: tensor %s takes %llu bytes by its shape and dtype, its offsets say %llu to %llu",
                   s->path, t->name, (unsigned long long)bytes, (unsigned long long)t->begin,
