@@ -75,6 +75,10 @@ static grpo_status fill_folder(const char *folder, const model_export *e, const 
     status = grpo_tokenizer_open(&tokenizer, model_files_path(files), err);
     if (status == GRPO_OK)
         status = grpo_tokenizer_write_folder(tokenizer, folder, err);
+    if (status == GRPO_ERR_UNSUPPORTED) { /* the weights are worth having without it */
+        fprintf(stderr, "grpo export: the export has no tokenizer: %s\n", err->message);
+        status = GRPO_OK;
+    }
     grpo_tokenizer_destroy(tokenizer);
     return status;
 }
