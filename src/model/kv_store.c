@@ -49,7 +49,7 @@ void kv_store_deinit(kv_store *s)
 ops_kv kv_layer(const kv_store *s, const model_config *c, int layer)
 {
     return (ops_kv){
-        .base = (float *)s->arena.base + s->layer_stride * (size_t)layer,
+        .base = s->arena.base ? (float *)s->arena.base + s->layer_stride * (size_t)layer : NULL,
         .block_stride = s->block_stride,
         .heads = c->heads,
         .kv_heads = c->kv_heads,

@@ -189,7 +189,7 @@ def check_folder(name, folder, model, tokenizer):
 
 
 def check_gguf(name, folder, model, tokenizer, ids, own):
-    for kind, most in (("f32", 2e-3), ("f16", 2e-2), ("bf16", 1e-1), ("q8_0", 2e-1)):
+    for kind, most in (("f32", 2e-3 if name == "gemma3" else 1e-5), ("f16", 2e-2), ("bf16", 1e-1), ("q8_0", 2e-1)):
         path = FOLDER / f"{name}-{kind}.gguf"
         note = grpo("export", "--model", folder, "--out", path, "--dtype", kind, "--overwrite")
         if kind == "f32":
@@ -210,6 +210,7 @@ def check_gguf(name, folder, model, tokenizer, ids, own):
         except Exception as e:
             check(f"{name}: llama.cpp loads {kind}", False, str(e))
             continue
+        # Gemma in f32: llama.cpp looks GELU up in a table of halves
         d = distance(logprobs(model, ids), m.logprobs(ids))
         check(f"{name}: llama.cpp's log-probs, {kind}", d < most, f"{d:.2g} {note.strip()}")
         if kind == "f32":
