@@ -224,7 +224,7 @@ def lines(command, objects, *arguments):
     got = subprocess.run([GRPO, command, *map(str, arguments)], input=text, capture_output=True, text=True)
     if got.returncode:
         raise RuntimeError(got.stderr)
-    return [json.loads(line) for line in got.stdout.splitlines()]
+    return [json.loads(line) for line in got.stdout.split("\n") if line]
 
 
 def check_smollm2():
@@ -252,10 +252,9 @@ def check_smollm2():
                 worst = max(worst, sum(abs(x - y) for x, y in zip(given, o["logprobs"])) / len(given))
             check(f"{what}: log-probs", worst < most, f"mean difference {worst:.2g}")
             if kind == "q8_0":
-                golden = [json.loads(line) for line in (TOKENIZERS / "smollm2/golden.jsonl").read_text().splitlines()]
+                golden = [json.loads(line) for line in (TOKENIZERS / "smollm2/golden.jsonl").open()]
                 wrong = [g for g in golden if m.tokenize(g["text"]) != g["ids"]]
-                check(f"{what}: llama.cpp's token ids", len(wrong) < len(golden) // 50,
-                      f"{len(wrong)} of {len(golden)} differ: {sorted({g['category'] for g in wrong})}")
+                check(f"{what}: llama.cpp's token ids", not wrong, f"{len(wrong)} of {len(golden)} differ")
 
 
 if SMOLLM2:
