@@ -269,7 +269,7 @@ static void configurations_that_claim_much(void **state)
     static const struct {
         const char *config, *message;
     } cases[] = {
-        {"{\"model_type\":\"qwen3_moe\",\"num_hidden_layers\":256,\"num_experts\":65536,\"head_dim\":4,\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"vocab_size\":6}", "missing"},
+        {"{\"model_type\":\"qwen3_moe\",\"num_hidden_layers\":16,\"num_experts\":4096,\"head_dim\":4,\"hidden_size\":8,\"num_attention_heads\":2,\"num_key_value_heads\":1,\"vocab_size\":6}", "missing"},
         {"{\"model_type\":\"llama\",\"hidden_size\":1000000000000}", "hidden_size"},
         {"{\"model_type\":\"llama\",\"num_hidden_layers\":1000000}", "num_hidden_layers"},
         {"{\"model_type\":\"llama\",\"head_dim\":4,\"vocab_size\":16777216,\"hidden_size\":1048576}", "vocab_size * hidden_size"},
