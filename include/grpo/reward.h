@@ -106,6 +106,8 @@ typedef struct grpo_reward_options {
     int unsafe;           /* 1: run programs even where no sandbox can be had */
     int threads;          /* of rewards that compute in parallel; 0: all cores */
     const char *field;    /* field of the record that holds the model's text; NULL: completion */
+    int programs_in_records; /* 1: code takes programs from `file`, `program`, or `prompt` and `completion` joined, as
+                                recorded; 0: from the model's text, where a chat model fences it */
 } grpo_reward_options;
 
 typedef struct grpo_reward_set grpo_reward_set;
@@ -117,6 +119,9 @@ void grpo_reward_set_destroy(grpo_reward_set *set);
 
 size_t grpo_reward_set_count(const grpo_reward_set *set);
 const char *grpo_reward_set_name(const grpo_reward_set *set, size_t item);
+
+/* What a user must be told before anything is scored (programs run without a sandbox); NULL: nothing. */
+const char *grpo_reward_set_warning(const grpo_reward_set *set);
 
 /* parts[n][count]: each reward's score, NaN where it could not be scored; a reward whose `when` does not
  * hold has NaN too and is left out. total[n]: the weighted sum; NaN where a reward that counts has no

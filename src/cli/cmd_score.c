@@ -268,7 +268,7 @@ int cmd_score(int argc, char **argv)
         {"test-timeout", required_argument, NULL, 't'}, {"memory", required_argument, NULL, 'm'},
         {"unsafe", no_argument, NULL, 'u'},       {"threads", required_argument, NULL, 'T'},
         {"batch", required_argument, NULL, 'B'},  {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    options o = {.batch = 64};
+    options o = {.batch = 64, .reward.programs_in_records = 1};
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
@@ -285,6 +285,8 @@ int cmd_score(int argc, char **argv)
     grpo_error err = {0};
     if (grpo_reward_set_create(&o.set, o.items, o.count, &o.reward, &err) != GRPO_OK)
         return jsonl_fail("score", &err);
+    if (grpo_reward_set_warning(o.set))
+        fprintf(stderr, "grpo score: WARNING: %s\n", grpo_reward_set_warning(o.set));
     int code = jsonl_run_batches("score", argv[optind], (size_t)o.batch, score_batch, &o);
     grpo_reward_set_destroy(o.set);
     return code;

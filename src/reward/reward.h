@@ -31,6 +31,7 @@ typedef struct reward_class {
                          reward_detail detail, grpo_error *err);
     void (*destroy)(reward_scorer *self);
     int thread_safe; /* score may be called from several threads at once */
+    const char *(*warning)(const reward_scorer *self); /* NULL, or grpo_reward_set_warning's text */
 } reward_class;
 
 struct reward_scorer {

@@ -50,7 +50,7 @@ static void destroy_format(reward_scorer *base)
 grpo_status reward_format_create(reward_scorer **out, const char *argument, const grpo_reward_options *options,
                                  grpo_error *err)
 {
-    static const reward_class class = {score_format, destroy_format, 1};
+    static const reward_class class = {score_format, destroy_format, 1, NULL};
     int code;
     PCRE2_SIZE at;
     (void)options;
@@ -163,7 +163,7 @@ static void destroy_tags(reward_scorer *base)
 
 grpo_status reward_tags_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score_tags, destroy_tags, 1};
+    static const reward_class class = {score_tags, destroy_tags, 1, NULL};
     size_t word = strcspn(argument, ",");
     int strict = word == 0 || (word == 6 && memcmp(argument, "strict", 6) == 0);
     (void)options;

@@ -144,7 +144,7 @@ static void destroy(reward_scorer *base)
 
 grpo_status reward_language_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score, destroy, 1};
+    static const reward_class class = {score, destroy, 1, NULL};
     const language *wanted = NULL;
     char known[256] = "";
     (void)options;

@@ -113,7 +113,7 @@ static grpo_status score_length(reward_scorer *base, const grpo_reward_record *r
 
 grpo_status reward_length_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score_length, destroy, 1};
+    static const reward_class class = {score_length, destroy, 1, NULL};
     length_scorer s = {.max = 1e15};
     char unit[64] = "tokens";
     const reward_argument arguments[] = {{"min", REWARD_NUMBER, &s.min, 0, 1e15}, {"max", REWARD_NUMBER, &s.max, 0, 1e15},
@@ -147,7 +147,7 @@ static grpo_status score_overlong(reward_scorer *base, const grpo_reward_record 
 
 grpo_status reward_overlong_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score_overlong, destroy, 1};
+    static const reward_class class = {score_overlong, destroy, 1, NULL};
     length_scorer s = {.factor = 1};
     char unit[64] = "tokens";
     const reward_argument arguments[] = {{"max", REWARD_NUMBER, &s.max, 1, 1e15}, {"buffer", REWARD_NUMBER, &s.buffer, 1, 1e15},
@@ -201,7 +201,7 @@ static grpo_status score_repetition(reward_scorer *base, const grpo_reward_recor
 
 grpo_status reward_repetition_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score_repetition, destroy, 1};
+    static const reward_class class = {score_repetition, destroy, 1, NULL};
     length_scorer s = {.ngram = 3, .penalty = -1};
     char unit[64] = "tokens";
     const reward_argument arguments[] = {{"n", REWARD_INTEGER, &s.ngram, 1, 1000}, {"max", REWARD_NUMBER, &s.penalty, -1e6, 0},

@@ -83,7 +83,7 @@ static grpo_status read_places(unsigned *from, const char *text, grpo_error *err
 grpo_status reward_math_create(reward_scorer **out, const char *argument, const grpo_reward_options *options,
                                grpo_error *err)
 {
-    static const reward_class class = {score, destroy, 1};
+    static const reward_class class = {score, destroy, 1, NULL};
     grpo_math_options o = GRPO_MATH_OPTIONS_DEFAULT;
     char from[64] = "all";
     double unverifiable = 0;

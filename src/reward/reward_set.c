@@ -99,6 +99,15 @@ const char *grpo_reward_set_name(const grpo_reward_set *set, size_t item)
     return set->items[item].name;
 }
 
+const char *grpo_reward_set_warning(const grpo_reward_set *set)
+{
+    const char *text = NULL;
+    for (size_t i = 0; i < set->count && !text; i++)
+        if (set->items[i].scorer->class->warning)
+            text = set->items[i].scorer->class->warning(set->items[i].scorer);
+    return text;
+}
+
 /* ---- conditions ---------------------------------------------------------------------------- */
 
 /* The value at a path a.b.c; a key that is the whole path comes first. */
