@@ -104,7 +104,7 @@ void code_test_calls(code_runner *r, const json_t *test, code_outcome *o)
     watch w = {0};
     unsigned long kills = code_kernel_kills();
     *o = (code_outcome){0};
-    code_watch_begin(&w.limit, &r->box, &r->limits);
+    code_watch_begin(&w.limit, &r->box, &r->limits, &r->patience);
     if (!begin(r, test)) {
         snprintf(o->problem, sizeof o->problem, "a test could not be started: the judge's interpreter has ended");
         return;

@@ -108,7 +108,7 @@ void code_helper_main(int control, const code_limits *limits, int unsafe)
     code_frame frame = {0};
     detach(control);
     control = 3;
-    if (code_host_probe(&host, unsafe, limits->files, &err) != GRPO_OK) {
+    if (code_host_probe(&host, unsafe, limits, &err) != GRPO_OK) {
         frame_send(control, 'E', err.message, strlen(err.message), NULL, 0);
         _exit(1);
     }

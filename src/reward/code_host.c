@@ -34,19 +34,19 @@ static void find_compiler(char *path, size_t size)
     find_program(found, sizeof found, (const char *const[]){"cc", "gcc", "clang", NULL});
     path[0] = 0;
     if (found[0] && realpath(found, real) && strncmp(real, "/usr/", 5) == 0)
-        snprintf(path, size, "%s", real);
+        memcpy(path, real, strlen(real) < size ? strlen(real) + 1 : 0);
 }
 
-static grpo_status try_sandbox(const code_host *host, size_t files, grpo_error *err)
+static grpo_status try_sandbox(const code_host *host, const code_limits *limits, grpo_error *err)
 {
     static const char hello[] = "posix.write(3,b'\\1\\0\\0\\0R')\nposix.read(3,1)\n";
     code_sandbox s;
-    grpo_status status = code_sandbox_start(&s, host, files, hello, sizeof hello - 1, 0, err);
+    grpo_status status = code_sandbox_start(&s, host, limits, hello, sizeof hello - 1, 0, err);
     code_sandbox_stop(&s);
     return status;
 }
 
-static grpo_status probe(code_host *host, size_t files, grpo_error *err)
+static grpo_status probe(code_host *host, const code_limits *limits, grpo_error *err)
 {
     static const unsigned users[] = {SANDBOX_USER, NOBODY, 0};
     if (!host->bwrap[0])
@@ -56,12 +56,12 @@ static grpo_status probe(code_host *host, size_t files, grpo_error *err)
     grpo_status status = GRPO_ERR_SANDBOX;
     for (size_t i = geteuid() == 0 ? 0 : 2; i < sizeof users / sizeof *users && status != GRPO_OK; i++) {
         host->user = users[i];
-        status = try_sandbox(host, files, err);
+        status = try_sandbox(host, limits, err);
     }
     return status;
 }
 
-grpo_status code_host_probe(code_host *host, int unsafe, size_t files, grpo_error *err)
+grpo_status code_host_probe(code_host *host, int unsafe, const code_limits *limits, grpo_error *err)
 {
     *host = (code_host){.seccomp = -1, .groups = {-1, -1}};
     find_program(host->bwrap, sizeof host->bwrap, (const char *const[]){"bwrap", NULL});
@@ -69,13 +69,13 @@ grpo_status code_host_probe(code_host *host, int unsafe, size_t files, grpo_erro
     find_compiler(host->compiler, sizeof host->compiler);
     if (!host->python[0])
         return grpo_fail(err, GRPO_ERR_SANDBOX, "there is no /usr/bin/python3, which runs programs; apt-get install python3");
-    grpo_status status = probe(host, files, err);
+    grpo_status status = probe(host, limits, err);
     if (status == GRPO_OK)
         return status;
     if (unsafe) {
         host->unsafe = 1;
         host->user = 0;
-        return try_sandbox(host, files, err);
+        return try_sandbox(host, limits, err);
     }
     grpo_error_prefix(err, "programs of a model run in a sandbox only, and none can be had here");
     size_t used = err ? strlen(err->message) : 0;

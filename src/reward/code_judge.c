@@ -32,12 +32,11 @@ grpo_status code_judge_ready(code_runner *r, grpo_error *err)
     if (r->judge.box.launcher > 0)
         return GRPO_OK;
     r->judge.job = -1;
-    grpo_status status = code_sandbox_start(&r->judge.box, r->host, r->limits.files, code_python_judge, code_python_judge_length, 0, err);
-    if (status != GRPO_OK)
-        return grpo_error_prefix(err, "the judge");
     code_limits limits = r->limits;
     limits.memory += (size_t)1 << 30; /* holds what a program returns, beside tests */
-    code_sandbox_limit(&r->judge.box, &limits, 0);
+    grpo_status status = code_sandbox_start(&r->judge.box, r->host, &limits, code_python_judge, code_python_judge_length, 0, err);
+    if (status != GRPO_OK)
+        return grpo_error_prefix(err, "the judge");
     if (!r->compiled)
         status = compile_program_side(r, err);
     if (status != GRPO_OK)

@@ -68,7 +68,7 @@ static void wait_loaded(code_runner *r, const code_limits *limits, code_outcome 
     code_frame frame = {0};
     code_watch watch;
     int readable = 0;
-    code_watch_begin(&watch, &r->box, limits);
+    code_watch_begin(&watch, &r->box, limits, &r->patience);
     while (!readable && !code_watch_exceeded(&watch, &r->box, limits, o->why, sizeof o->why)) {
         struct pollfd fd = {r->box.control, POLLIN, 0};
         readable = poll(&fd, 1, frame_wait(watch.deadline, 50)) > 0;
@@ -94,14 +94,13 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
         return;
     }
     unsigned long kills = code_kernel_kills();
-    if (code_sandbox_start(&r->box, r->host, r->limits.files, r->compiled, r->compiled_length, 1, &err) != GRPO_OK) {
+    if (code_sandbox_start(&r->box, r->host, &r->limits, r->compiled, r->compiled_length, 1, &err) != GRPO_OK) {
         snprintf(o->problem, sizeof o->problem, "%.390s", err.message);
         return;
     }
     code_limits limits = r->limits;
     if (mode == 'C')
-        limits.seconds = limits.wall = BUILD_SECONDS;
-    code_sandbox_limit(&r->box, &limits, limits.seconds);
+        limits.seconds = BUILD_SECONDS;
     const json_t *program = json_object_get(job, "program");
     strbuf text = STRBUF_INIT;
     if (mode == 'C')
@@ -114,7 +113,5 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
     strbuf_deinit(&text);
     if (!o->problem[0])
         wait_loaded(r, &limits, o);
-    if (o->ok && mode == 'C')
-        code_sandbox_limit(&r->box, &r->limits, r->limits.seconds);
     o->retry = !o->ok && code_kernel_kills() != kills;
 }

@@ -206,7 +206,7 @@ static int send_job(batch *b, worker *w, size_t job)
     if (!sent)
         return 0;
     double tests = (double)json_array_size(json_object_get(b->jobs[job], "tests"));
-    b->flights[b->in_flight++] = (flight){w, job, machine_seconds() + 120 + (tests + 1) * (10 * b->pool->limits.wall + 10)};
+    b->flights[b->in_flight++] = (flight){w, job, machine_seconds() + 120 + b->pool->limits.patience + (tests + 1) * (b->pool->limits.seconds + 30)};
     return 1;
 }
 

@@ -81,6 +81,7 @@ json_t *code_run(code_runner *r, const json_t *job)
     tally t = {.tests = json_array()};
     const json_t *tests = json_object_get(job, "tests");
     char mode = mode_of(job);
+    r->patience = r->limits.patience;
     if (code_judge_ready(r, &err) != GRPO_OK) /* also compiles the program's side, whatever the mode */
         snprintf(t.problem, sizeof t.problem, "%.390s", err.message);
     else if (mode == 'C' && !r->host->compiler[0])

@@ -31,6 +31,7 @@ typedef struct code_runner {
     code_limits limits;
     code_judge judge;
     code_sandbox box; /* of the program in hand */
+    double patience;  /* left for it */
     char *compiled;   /* marshalled code of the program's interpreter */
     size_t compiled_length;
 } code_runner;

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -80,6 +79,22 @@ static void make_command(command *c, const code_host *host, size_t files, const 
         PUT(c, "--");
     }
     PUT(c, host->python, "-I", "-S", "-E", "-B", "-X", "utf8", "-c", bootstrap);
+}
+
+/* What runs first. Limits are set inside: from outside another user would have to be allowed to, and the number of
+ * processes is counted for each user namespace, so it must not be limited before there is one. */
+static void make_bootstrap(char *text, size_t size, const code_limits *l, size_t length, int marshalled)
+{
+    snprintf(text, size,
+             "import marshal,posix,resource as r\n"
+             "for k,v in (('AS',%zu),('FSIZE',%zu),('NPROC',%d),('NOFILE',256),('CORE',0),('MEMLOCK',1<<20),('STACK',64<<20)):\n"
+             " h=r.getrlimit(getattr(r,'RLIMIT_'+k))[1]\n"
+             " v=v if h<0 else min(v,h)\n"
+             " r.setrlimit(getattr(r,'RLIMIT_'+k),(v,v))\n"
+             "b=b''\nSECONDS=%.17g\n"
+             "while len(b)<%zu:\n p=posix.read(3,%zu-len(b))\n if not p: posix._exit(1)\n b+=p\n"
+             "posix.dup2(0,2)\nexec(%s)",
+             l->memory, l->files, l->processes, l->seconds, length, length, marshalled ? "marshal.loads(b)" : "compile(b,'sandbox','exec')");
 }
 
 /* ---- the child between fork and exec ----------------------------------------------------------- */
@@ -182,17 +197,15 @@ static grpo_status wait_ready(code_sandbox *s, grpo_error *err)
     return grpo_fail(err, GRPO_ERR_SANDBOX, "the sandbox did not start: %s", said[0] ? said : "it ended without a message");
 }
 
-grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, size_t files, const char *code, size_t length,
-                               int marshalled, grpo_error *err)
+grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
+                               size_t length, int marshalled, grpo_error *err)
 {
-    char bootstrap[400];
+    char bootstrap[1000];
     command c;
     int control[2] = {-1, -1}, errors[2] = {-1, -1};
-    snprintf(bootstrap, sizeof bootstrap,
-             "import marshal,posix\nb=b''\nwhile len(b)<%zu:\n p=posix.read(3,%zu-len(b))\n if not p: posix._exit(1)\n b+=p\n"
-             "posix.dup2(0,2)\nexec(%s)", length, length, marshalled ? "marshal.loads(b)" : "compile(b,'sandbox','exec')");
+    make_bootstrap(bootstrap, sizeof bootstrap, limits, length, marshalled);
     *s = (code_sandbox){.control = -1, .errors = -1};
-    make_command(&c, host, files, bootstrap);
+    make_command(&c, host, limits->files, bootstrap);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) != 0 || pipe2(errors, O_CLOEXEC) != 0) {
         if (control[0] >= 0)
             close(control[0]), close(control[1]);
@@ -226,28 +239,6 @@ grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, size_t fi
     }
     s->first = host->unsafe ? s->launcher : first_child(s->launcher);
     return GRPO_OK;
-}
-
-static void set_limit(pid_t process, int what, rlim_t soft, rlim_t hard)
-{
-    struct rlimit limit = {soft, hard};
-    prlimit(process, what, &limit, NULL);
-}
-
-void code_sandbox_limit(const code_sandbox *s, const code_limits *limits, double seconds)
-{
-    if (s->first <= 0)
-        return;
-    rlim_t whole = (rlim_t)seconds + ((double)(rlim_t)seconds < seconds);
-    if (seconds > 0)
-        set_limit(s->first, RLIMIT_CPU, whole, whole + 1);
-    set_limit(s->first, RLIMIT_AS, limits->memory, limits->memory);
-    set_limit(s->first, RLIMIT_FSIZE, limits->files, limits->files);
-    set_limit(s->first, RLIMIT_NPROC, (rlim_t)limits->processes, (rlim_t)limits->processes);
-    set_limit(s->first, RLIMIT_NOFILE, 256, 256);
-    set_limit(s->first, RLIMIT_CORE, 0, 0);
-    set_limit(s->first, RLIMIT_MEMLOCK, 1 << 20, 1 << 20);
-    set_limit(s->first, RLIMIT_STACK, 64 << 20, 64 << 20); /* of main threads; for deep recursion */
 }
 
 /* ---- stopping ------------------------------------------------------------------------------------- */

@@ -12,8 +12,9 @@
 #include "grpo/error.h"
 
 typedef struct code_limits {
-    double seconds;      /* of processor time that a test may take */
-    double wall;         /* of wall-clock time */
+    double seconds;      /* of processor time, and of wall-clock time, that a test may take */
+    double patience;     /* more wall-clock seconds, for all tests of a program together, while other work keeps it from
+                            running */
     size_t memory;       /* bytes of all processes together, and of address space of each */
     size_t files;        /* bytes of /tmp */
     size_t output;       /* bytes that a test may print */
@@ -38,14 +39,13 @@ typedef struct code_sandbox {
 } code_sandbox;
 
 /* Finds the programs and tries a sandbox. GRPO_ERR_SANDBOX with a remedy when none can be had and unsafe is 0. */
-grpo_status code_host_probe(code_host *host, int unsafe, size_t files, grpo_error *err);
+grpo_status code_host_probe(code_host *host, int unsafe, const code_limits *limits, grpo_error *err);
 void code_host_deinit(code_host *host);
 
-/* Starts an interpreter that runs `code` (Python source, or marshalled code when `marshalled`) and waits for its frame R. */
-grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, size_t files, const char *code, size_t length,
-                               int marshalled, grpo_error *err);
-/* Limits for process 1 and what it starts from now on; 0 seconds: no limit of processor time. */
-void code_sandbox_limit(const code_sandbox *s, const code_limits *limits, double seconds);
+/* Starts an interpreter that limits itself, then runs `code` (Python source, or marshalled code when `marshalled`), and
+ * waits for its frame R. The limit of processor time is left to the code, which finds it as SECONDS. */
+grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
+                               size_t length, int marshalled, grpo_error *err);
 /* Kills everything inside and waits until it is gone. Fine when there is none. */
 void code_sandbox_stop(code_sandbox *s);
 
@@ -58,9 +58,10 @@ double code_sandbox_cpu(const code_sandbox *s, int *running);
 typedef struct code_watch {
     double start, deadline; /* machine_seconds */
     double looked, cpu;
+    double *patience;       /* what is left of limits.patience */
 } code_watch;
 
-void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits);
+void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits, double *patience);
 /* To be asked every 50 ms: 1 when the sandbox has to be stopped, with the reason. */
 int code_watch_exceeded(code_watch *w, const code_sandbox *s, const code_limits *limits, char *why, size_t size);
 

@@ -228,7 +228,7 @@ void code_test_script(code_runner *r, const json_t *test, const char *compare, c
     const json_t *want = json_object_get(test, "output");
     unsigned long kills = code_kernel_kills();
     *o = (code_outcome){0};
-    code_watch_begin(&x.limit, &r->box, &r->limits);
+    code_watch_begin(&x.limit, &r->box, &r->limits, &r->patience);
     if (!begin(r, test, &x)) {
         snprintf(o->problem, sizeof o->problem, "a test could not be started: %s", strerror(errno));
     } else {

@@ -11,8 +11,8 @@
 #include "base/machine.h"
 #include "reward/code_sandbox.h"
 
-enum { MOST_PROCESSES = 1024, MOST_PATIENCE = 6 };
-static const double LOOK_EVERY = 0.05;
+enum { MOST_PROCESSES = 1024 };
+static const double LOOK_EVERY = 0.05, STEP = 0.1;
 
 static size_t read_small(const char *path, char *text, size_t size)
 {
@@ -38,7 +38,7 @@ static void add_children(pid_t process, pid_t *list, size_t *count)
     snprintf(path, sizeof path, "/proc/%d/task", (int)process);
     DIR *threads = opendir(path);
     for (struct dirent *entry; threads && (entry = readdir(threads)) != NULL;) {
-        char file[320];
+        char file[340];
         snprintf(file, sizeof file, "%s/%s/children", path, entry->d_name);
         if (entry->d_name[0] == '.' || !read_small(file, text, sizeof text))
             continue;
@@ -97,29 +97,31 @@ double code_sandbox_cpu(const code_sandbox *s, int *running)
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits)
+void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits, double *patience)
 {
     int running;
+    w->patience = patience;
     w->start = machine_seconds();
-    w->deadline = w->start + limits->wall;
+    w->deadline = w->start + limits->seconds;
     w->cpu = code_sandbox_cpu(s, &running);
     w->looked = w->start;
 }
 
 /* Wants to run, but other work has the processors: its time is not over. */
-static int is_starved(const code_watch *w, const code_sandbox *s, const code_limits *limits, double now)
+static int is_starved(const code_watch *w, const code_sandbox *s, const code_limits *limits)
 {
     int running;
     double used = code_sandbox_cpu(s, &running) - w->cpu;
-    return running && used < limits->seconds && now < w->start + MOST_PATIENCE * limits->wall;
+    return running && used < limits->seconds;
 }
 
 int code_watch_exceeded(code_watch *w, const code_sandbox *s, const code_limits *limits, char *why, size_t size)
 {
     double now = machine_seconds();
     if (now >= w->deadline) {
-        if (is_starved(w, s, limits, now)) {
-            w->deadline = now + 0.25;
+        if (*w->patience > 0 && is_starved(w, s, limits)) {
+            *w->patience -= now + STEP - w->deadline;
+            w->deadline = now + STEP;
             return 0;
         }
         snprintf(why, size, "timeout: no end after %.2g s", now - w->start);

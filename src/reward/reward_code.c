@@ -7,8 +7,7 @@
 #include "reward/code_record.h"
 #include "reward/reward_kinds.h"
 
-/* A test may take 5 s of processor time, and half as long again on the clock. */
-static const double DEFAULT_SECONDS = 5, WALL_FACTOR = 1.5;
+static const double DEFAULT_SECONDS = 5, PATIENCE_FACTOR = 2;
 enum { DEFAULT_MEMORY_MB = 2048, DEFAULT_FILES_MB = 64, DEFAULT_OUTPUT_KB = 16384, DEFAULT_PROCESSES = 64 };
 
 typedef struct code_scorer {
@@ -108,12 +107,12 @@ static grpo_status read_words(code_scorer *self, const char *program, const char
 grpo_status reward_code_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
     static const reward_class class = {score, destroy, 1, warning};
-    double seconds = options->test_timeout > 0 ? options->test_timeout : DEFAULT_SECONDS, wall = 0;
+    double seconds = options->test_timeout > 0 ? options->test_timeout : DEFAULT_SECONDS, patience = -1;
     double memory = options->memory ? (double)options->memory / 1048576 : DEFAULT_MEMORY_MB;
     long files = DEFAULT_FILES_MB, output = DEFAULT_OUTPUT_KB, processes = DEFAULT_PROCESSES;
     char program[64] = "", language[64] = "", compare[64] = "lines";
     const reward_argument arguments[] = {
-        {"timeout", REWARD_NUMBER, &seconds, 0.01, 3600},  {"wall", REWARD_NUMBER, &wall, 0.01, 7200},
+        {"timeout", REWARD_NUMBER, &seconds, 0.01, 3600},  {"patience", REWARD_NUMBER, &patience, 0, 7200},
         {"memory", REWARD_NUMBER, &memory, 16, 1 << 20},   {"files", REWARD_INTEGER, &files, 1, 1 << 20},
         {"output", REWARD_INTEGER, &output, 1, 1 << 20},   {"processes", REWARD_INTEGER, &processes, 1, 4096},
         {"compare", REWARD_TEXT, compare, 0, 0},           {"program", REWARD_TEXT, program, 0, 0},
@@ -126,7 +125,7 @@ grpo_status reward_code_create(reward_scorer **out, const char *argument, const 
         return mem_fail(err, "a reward", sizeof *self);
     self->base.class = &class;
     memcpy(self->settings.compare, compare, sizeof self->settings.compare - 1);
-    const code_limits limits = {.seconds = seconds, .wall = wall > 0 ? wall : seconds * WALL_FACTOR, .memory = (size_t)(memory * 1048576),
+    const code_limits limits = {.seconds = seconds, .patience = patience >= 0 ? patience : seconds * PATIENCE_FACTOR, .memory = (size_t)(memory * 1048576),
                                 .files = (size_t)files << 20, .output = (size_t)output << 10, .processes = (int)processes};
     status = read_words(self, program, language, options, err);
     if (status == GRPO_OK)

@@ -11,6 +11,7 @@
 HERE = posix.getcwd()
 FOLDERS = (HERE, "/tmp", "/dev/shm")
 BINARY = HERE + "/program"
+BUILD_SECONDS = 30
 
 
 class Foreign:
@@ -250,6 +251,13 @@ def is_dirty(files):
         return int(list_files() != files)
 
 
+def limit_time(seconds):
+    import resource
+
+    whole = -int(-seconds // 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+
+
 def load(mode, source):
     """Makes the program ready for tests; returns its code and "" or why it cannot be tested."""
     if mode == "C":
@@ -274,7 +282,9 @@ def main():
     PROGRAM["__builtins__"] = builtins
     sys.argv = ["program.py"]
     builtins.exit = builtins.quit = leave
+    limit_time(BUILD_SECONDS if mode == "C" else SECONDS)
     code, problem = load(mode, source)
+    limit_time(SECONDS)
     write_frame(control, b"L", problem.encode("utf-8", "replace")[:4000])
     files = list_files()
     while True:
