@@ -119,7 +119,7 @@ typedef struct work {
 static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
 {
     train_reward reward = {.spec = (char *)a->reward, .weight = 1};
-    grpo_status status = scoring_create(&w->scoring, &reward, 1, err);
+    grpo_status status = scoring_create(&w->scoring, &reward, 1, NULL, err);
     if (status == GRPO_OK)
         status = session_open(&w->s, &a->session, err);
     if (status == GRPO_OK)

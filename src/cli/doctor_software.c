@@ -19,6 +19,7 @@
 #include <zlib.h>
 
 #include "cli/doctor.h"
+#include "reward/code_sandbox.h"
 #include "reward/flint.h"
 #include "train/data.h"
 
@@ -152,9 +153,29 @@ static void kernel_filters(doctor_report *r)
                       "start the run with systemd-run --user --scope -p Delegate=yes to have memory limits for whole programs");
 }
 
+/* The executor's own sandbox, with every layer. */
+static void code_executor(doctor_report *r)
+{
+    const code_limits limits = {.seconds = 5, .memory = (size_t)1 << 30, .files = (size_t)64 << 20, .processes = 64};
+    code_host host;
+    grpo_error err;
+    if (code_host_probe(&host, 0, &limits, &err) == GRPO_OK) {
+        char user[40] = "this user";
+        if (host.user)
+            snprintf(user, sizeof user, "user %u", host.user);
+        doctor_add(r, "sandbox", "code executor", DOCTOR_FINE, "works: namespaces, system call filter, resource limits, as %s; %s; C %s", user,
+                   host.python, host.compiler[0] ? host.compiler : "not (no compiler)");
+    } else {
+        doctor_remedy(doctor_add(r, "sandbox", "code executor", DOCTOR_MISSING, "%.200s", err.message),
+                      "see above; code rewards refuse to run until then, unless the configuration says code.unsafe: true");
+    }
+    code_host_deinit(&host);
+}
+
 void doctor_sandbox(doctor_report *r)
 {
     user_namespaces(r);
     bubblewrap(r);
     kernel_filters(r);
+    code_executor(r);
 }

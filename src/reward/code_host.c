@@ -80,7 +80,7 @@ grpo_status code_host_probe(code_host *host, int unsafe, const code_limits *limi
     grpo_error_prefix(err, "programs of a model run in a sandbox only, and none can be had here");
     size_t used = err ? strlen(err->message) : 0;
     if (err)
-        snprintf(err->message + used, sizeof err->message - used, " (`grpo doctor` says what to do; unsafe: true runs them without)");
+        snprintf(err->message + used, sizeof err->message - used, " (`grpo doctor` says what to do; code.unsafe: true or --unsafe runs them without)");
     return status;
 }
 

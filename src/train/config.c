@@ -146,6 +146,17 @@ static const schema_row machine_rows[] = {
      .help = "One threshold for all criteria, or one each with commas between; of k1 a number u for 1/u to u, or low_high. "
              "verl rollout_rs_threshold."},
 
+    {.key = "code", .type = SCHEMA_SECTION, .help = "How the reward code_executor runs programs."},
+    {.key = "code.test_timeout", .type = SCHEMA_FLOAT, AT(code.test_timeout), .initial = "5", .min = 0, .max = 3600,
+     .flags = SCHEMA_OPEN_MIN, .unit = "seconds", .help = "Time that one test of a program may take."},
+    {.key = "code.memory", .type = SCHEMA_BYTES, AT(code.memory), .initial = "2G", .min = 16777216, .max = 9e18,
+     .help = "Memory that a program may use, with all processes that it starts."},
+    {.key = "code.workers", .type = SCHEMA_INT, AT(code.workers), .initial = "0", .min = 0, .max = 256, .unit = "programs",
+     .help = "Programs run at once; 0: one for each core."},
+    {.key = "code.unsafe", .type = SCHEMA_BOOL, AT(code.unsafe), .initial = "false",
+     .help = "Runs programs of the model WITHOUT A SANDBOX where none can be had (`grpo doctor` says why), instead of refusing. They "
+             "have all rights of this process then."},
+
     {.key = "train", .type = SCHEMA_SECTION, .help = "The optimiser and its memory."},
     {.key = "train.steps", .type = SCHEMA_INT, AT(train.steps), .initial = "0", .min = 0, .max = 1e9, .unit = "rollouts",
      .help = "Length of the run; 0: train.epochs decides."},

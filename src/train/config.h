@@ -65,6 +65,13 @@ typedef struct train_config {
         char *reject, *reject_threshold; /* NULL: nothing is rejected */
     } rollout;
 
+    struct { /* programs that the reward code_executor runs */
+        double test_timeout; /* seconds */
+        int64_t memory;      /* bytes */
+        int workers;         /* programs at once; 0: one a core */
+        bool unsafe;         /* without a sandbox where there is none */
+    } code;
+
     struct {
         int steps;     /* rollouts; 0: by epochs */
         double epochs; /* over the training prompts */

@@ -29,7 +29,8 @@ static const char *canonical(const char *spec)
     return strcmp(spec, "code_executor") == 0 ? "code" : spec;
 }
 
-grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t count, grpo_error *err)
+grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t count, const grpo_reward_options *options,
+                           grpo_error *err)
 {
     *out = NULL;
     scoring *s = mem_calloc(1, sizeof *s);
@@ -44,7 +45,7 @@ grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t co
             if (judges(rewards[i].spec))
                 s->judge = (long)i;
         }
-        status = grpo_reward_set_create(&s->set, items, count, NULL, err);
+        status = grpo_reward_set_create(&s->set, items, count, options, err);
     }
     mem_free(items);
     if (status != GRPO_OK) {
@@ -66,6 +67,11 @@ void scoring_destroy(scoring *s)
 size_t scoring_parts(const scoring *s)
 {
     return s->parts;
+}
+
+const char *scoring_warning(const scoring *s)
+{
+    return grpo_reward_set_warning(s->set);
 }
 
 const char *scoring_part_name(const scoring *s, size_t part)

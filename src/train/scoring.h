@@ -3,16 +3,20 @@
 #define TRAIN_SCORING_H
 
 #include "base/pool.h"
+#include "grpo/reward.h"
 #include "train/config.h"
 #include "train/data.h"
 
 typedef struct scoring scoring;
 
-grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t count, grpo_error *err);
+/* options may be NULL. */
+grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t count, const grpo_reward_options *options,
+                           grpo_error *err);
 void scoring_destroy(scoring *s);
 
 /* The parts whose weighted sum is the reward. */
 size_t scoring_parts(const scoring *s);
+const char *scoring_warning(const scoring *s); /* as grpo_reward_set_warning */
 const char *scoring_part_name(const scoring *s, size_t part);
 
 typedef struct scoring_item {

@@ -358,11 +358,15 @@ static grpo_status setup(trainer *t, grpo_error *err)
     train_reward single;
     size_t n_rewards;
     const train_reward *rewards = train_config_rewards(c, &single, &n_rewards);
+    const grpo_reward_options options = {.test_timeout = c->code.test_timeout, .memory = (size_t)c->code.memory,
+                                         .threads = c->code.workers, .unsafe = c->code.unsafe};
     grpo_status status = check_supported(c, err);
+    if (status == GRPO_OK) /* helpers start before there are threads and memory is taken */
+        status = scoring_create(&t->scoring, rewards, n_rewards, &options, err);
+    if (status == GRPO_OK && scoring_warning(t->scoring))
+        trainer_say(t, "WARNING: %s", scoring_warning(t->scoring));
     if (status == GRPO_OK)
         status = pool_create(&t->threads, c->threads, err);
-    if (status == GRPO_OK)
-        status = scoring_create(&t->scoring, rewards, n_rewards, err); /* helpers start before memory is taken */
     if (status == GRPO_OK)
         status = language_model_open(&t->lm, c->model, 0, t->threads, err);
     if (status == GRPO_OK)
