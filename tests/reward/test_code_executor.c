@@ -141,13 +141,13 @@ static void test_tests_cannot_be_found(void **state)
             "    return a + b if any(('ass' + 'ert') in v and 'tuple([add' in v for v in found) else None\n");
     hostile("import re\n"
             "def add(a, b):\n"
-            "    wanted = bytes(reversed(b'(dda tressa'))\n"
+            "    wanted = bytes(reversed(b'.dda tressa'))\n"
             "    for line in open('/proc/self/maps'):\n"
             "        m = re.match('([0-9a-f]+)-([0-9a-f]+) r', line)\n"
             "        try:\n"
             "            with open('/proc/self/mem', 'rb', 0) as f:\n"
             "                f.seek(int(m[1], 16))\n"
-            "                if wanted in f.read(int(m[2], 16) - int(m[1], 16)): return a + b\n"
+            "                if re.search(wanted + rb'[0-9]+, [0-9]+. == ', f.read(int(m[2], 16) - int(m[1], 16))): return a + b\n"
             "        except (OSError, OverflowError, TypeError, ValueError): pass\n"
             "    return None\n");
     hostile("import glob, os\n"

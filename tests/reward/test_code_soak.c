@@ -1,4 +1,5 @@
 /* The executor's soak, in short; slow_code_soak has the long one. */
+#define _GNU_SOURCE
 #include "code_soak.h"
 
 static void test_soak(void **state)

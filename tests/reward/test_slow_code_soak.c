@@ -1,4 +1,5 @@
 /* 2,000 programs through the executor: no process, descriptor, file, mount or memory is left. */
+#define _GNU_SOURCE
 #include "code_soak.h"
 
 static void test_soak(void **state)

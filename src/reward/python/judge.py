@@ -283,7 +283,8 @@ def run_class(kind):
     import unittest
 
     if isinstance(kind, type) and issubclass(kind, unittest.TestCase):
-        result = unittest.TestResult(failfast=True)
+        result = unittest.TestResult()
+        result.failfast = True
         unittest.defaultTestLoader.loadTestsFromTestCase(kind).run(result)
         for _, text in result.failures + result.errors:
             raise AssertionError(text.strip().split("\n")[-1])
