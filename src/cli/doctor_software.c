@@ -163,10 +163,10 @@ static void code_executor(doctor_report *r)
         char user[40] = "this user";
         if (host.user)
             snprintf(user, sizeof user, "user %u", host.user);
-        doctor_add(r, "sandbox", "code executor", DOCTOR_FINE, "works: namespaces, system call filter, resource limits, as %s; %s; C %s", user,
-                   host.python, host.compiler[0] ? host.compiler : "not (no compiler)");
+        doctor_add(r, "sandbox", "code executor", DOCTOR_FINE, "works: namespaces, system call filter, resource limits%s, as %s; %s; C %s",
+                   host.has_cgroups ? ", control groups" : "", user, host.python, host.compiler[0] ? host.compiler : "not (no compiler)");
     } else {
-        doctor_remedy(doctor_add(r, "sandbox", "code executor", DOCTOR_MISSING, "%.200s", err.message),
+        doctor_remedy(doctor_add(r, "sandbox", "code executor", DOCTOR_MISSING, "%.*s", (int)strcspn(err.message, "("), err.message),
                       "see above; code rewards refuse to run until then, unless the configuration says code.unsafe: true");
     }
     code_host_deinit(&host);

@@ -102,7 +102,7 @@ static void wait_verdict(code_runner *r, watch *w, code_outcome *o)
 void code_test_calls(code_runner *r, const json_t *test, code_outcome *o)
 {
     watch w = {0};
-    unsigned long kills = code_kernel_kills();
+    unsigned long kills = code_kernel_kills(r->host);
     *o = (code_outcome){0};
     code_watch_begin(&w.limit, &r->box, &r->limits, &r->patience);
     if (!begin(r, test)) {
@@ -116,5 +116,5 @@ void code_test_calls(code_runner *r, const json_t *test, code_outcome *o)
         code_take_status(r, w.status, w.status_length, o);
     if (!o->ok && !o->why[0] && !o->problem[0])
         snprintf(o->why, sizeof o->why, "the program ended during the test");
-    o->retry = !o->ok && code_kernel_kills() != kills;
+    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
 }

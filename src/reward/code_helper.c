@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "base/mem.h"
+#include "reward/code_cgroup.h"
 #include "reward/code_frame.h"
 #include "reward/code_pool.h"
 #include "reward/code_run.h"
@@ -47,39 +49,83 @@ static void work(int channel, const code_host *host, const code_limits *limits)
     _exit(0);
 }
 
-static void start_worker(int control, const code_host *host, const code_limits *limits)
+/* A worker and the control group of its programs. */
+typedef struct member {
+    pid_t process;
+    code_cgroup group;
+} member;
+
+typedef struct helper {
+    int control;
+    code_host host;
+    code_limits limits;
+    member *members;
+    size_t count, capacity, made;
+} helper;
+
+/* Forgets workers that have ended, and their groups. */
+static void reap(helper *h)
+{
+    pid_t child;
+    while ((child = waitpid(-1, NULL, WNOHANG)) > 0)
+        for (size_t i = 0; i < h->count; i++)
+            if (h->members[i].process == child) {
+                code_host none = {.groups = {-1, -1}, .kills = -1};
+                code_cgroup_remove(&h->members[i].group, &none);
+                h->members[i--] = h->members[--h->count];
+            }
+}
+
+static void run_worker(helper *h, int channel, const int *other, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    close(*other);
+    close(h->control);
+    work(channel, &h->host, &h->limits);
+}
+
+static void start_worker(helper *h)
 {
     int ends[2];
     pid_t parent = getpid();
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-        frame_send(control, 'W', "", 0, NULL, 0);
+    char name[40];
+    member m = {0};
+    snprintf(name, sizeof name, "grpo-%d-%zu", (int)parent, h->made++);
+    if (mem_reserve((void **)&h->members, &h->capacity, h->count + 1, sizeof *h->members) != 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+        frame_send(h->control, 'W', "", 0, NULL, 0);
         return;
     }
-    pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1);
-        close(ends[0]);
-        close(control);
-        work(ends[1], host, limits);
-    }
+    if (h->host.has_cgroups)
+        code_cgroup_make(&m.group, &h->host, name, &h->limits);
+    m.process = fork();
+    if (m.process == 0)
+        run_worker(h, ends[1], &ends[0], parent);
     close(ends[1]);
-    frame_send(control, 'W', &child, sizeof child, &ends[0], child > 0);
+    frame_send(h->control, 'W', &m.process, sizeof m.process, &ends[0], m.process > 0);
     close(ends[0]);
+    int *inherited[] = {&h->host.groups[0], &h->host.groups[1], &h->host.kills};
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++) {
+        if (*inherited[i] >= 0)
+            close(*inherited[i]);
+        *inherited[i] = -1;
+    }
+    h->members[h->count++] = m;
 }
 
 /* Workers end when their sockets close; those that do not are ended. */
-static void end_workers(void)
+static void end_workers(helper *h)
 {
     double deadline = machine_seconds() + END_SECONDS;
-    pid_t child;
-    while ((child = waitpid(-1, NULL, WNOHANG)) >= 0 || errno == EINTR) {
-        if (child == 0 && machine_seconds() > deadline)
-            _exit(0); /* they have PR_SET_PDEATHSIG, and so have their sandboxes */
-        if (child == 0)
-            usleep(2000);
+    for (reap(h); h->count; reap(h)) {
+        if (machine_seconds() > deadline)
+            for (size_t i = 0; i < h->count; i++)
+                kill(h->members[i].process, SIGKILL); /* sandboxes end with them */
+        usleep(2000);
     }
+    mem_free(h->members);
 }
 
 /* A process of its own: no terminal's signals, no descriptor but the socket and standard error. */
@@ -103,24 +149,22 @@ static void detach(int control)
 
 void code_helper_main(int control, const code_limits *limits, int unsafe)
 {
-    code_host host;
+    helper h = {.control = 3, .limits = *limits};
     grpo_error err;
     code_frame frame = {0};
     detach(control);
-    control = 3;
-    if (code_host_probe(&host, unsafe, limits, &err) != GRPO_OK) {
-        frame_send(control, 'E', err.message, strlen(err.message), NULL, 0);
+    if (code_host_probe(&h.host, unsafe, limits, &err) != GRPO_OK) {
+        frame_send(h.control, 'E', err.message, strlen(err.message), NULL, 0);
         _exit(1);
     }
-    const char *how = host.unsafe ? "unsafe" : "";
-    frame_send(control, 'R', how, strlen(how), NULL, 0);
-    while (frame_receive(control, &frame, 0, FOREVER) == FRAME_OK) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            continue;
-        start_worker(control, &host, limits);
+    const char *how = h.host.unsafe ? "unsafe" : "";
+    frame_send(h.control, 'R', how, strlen(how), NULL, 0);
+    while (frame_receive(h.control, &frame, 0, FOREVER) == FRAME_OK) {
+        reap(&h);
+        start_worker(&h);
     }
-    close(control);
-    end_workers();
-    code_host_deinit(&host);
+    close(h.control);
+    end_workers(&h);
+    code_host_deinit(&h.host);
     _exit(0);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "reward/code_cgroup.h"
 #include "reward/code_sandbox.h"
 
 /* Of sandboxes, when this process is root: a number that no system gives to anybody, so that the limit on the number
@@ -61,17 +62,31 @@ static grpo_status probe(code_host *host, const code_limits *limits, grpo_error 
     return status;
 }
 
+/* Makes a group, and starts a sandbox in it. */
+static int try_cgroup(code_host *host, const code_limits *limits)
+{
+    char name[40];
+    code_cgroup group;
+    snprintf(name, sizeof name, "grpo-%d-trial", (int)getpid());
+    int works = code_cgroup_make(&group, host, name, limits) && try_sandbox(host, limits, NULL) == GRPO_OK;
+    code_cgroup_sweep(&group);
+    code_cgroup_remove(&group, host);
+    return works;
+}
+
 grpo_status code_host_probe(code_host *host, int unsafe, const code_limits *limits, grpo_error *err)
 {
-    *host = (code_host){.seccomp = -1, .groups = {-1, -1}};
+    *host = (code_host){.seccomp = -1, .groups = {-1, -1}, .kills = -1};
     find_program(host->bwrap, sizeof host->bwrap, (const char *const[]){"bwrap", NULL});
     find_program(host->python, sizeof host->python, (const char *const[]){"python3", NULL});
     find_compiler(host->compiler, sizeof host->compiler);
     if (!host->python[0])
         return grpo_fail(err, GRPO_ERR_SANDBOX, "there is no /usr/bin/python3, which runs programs; apt-get install python3");
     grpo_status status = probe(host, limits, err);
-    if (status == GRPO_OK)
+    if (status == GRPO_OK) {
+        host->has_cgroups = try_cgroup(host, limits);
         return status;
+    }
     if (unsafe) {
         host->unsafe = 1;
         host->user = 0;
@@ -88,8 +103,5 @@ void code_host_deinit(code_host *host)
 {
     if (host->seccomp >= 0)
         close(host->seccomp);
-    for (int i = 0; i < 2; i++)
-        if (host->groups[i] >= 0)
-            close(host->groups[i]);
-    *host = (code_host){.seccomp = -1, .groups = {-1, -1}};
+    *host = (code_host){.seccomp = -1, .groups = {-1, -1}, .kills = -1};
 }

@@ -34,7 +34,9 @@ grpo_status code_judge_ready(code_runner *r, grpo_error *err)
     r->judge.job = -1;
     code_limits limits = r->limits;
     limits.memory += (size_t)1 << 30; /* holds what a program returns, beside tests */
-    grpo_status status = code_sandbox_start(&r->judge.box, r->host, &limits, code_python_judge, code_python_judge_length, 0, err);
+    code_host host = *r->host;
+    host.groups[0] = host.groups[1] = -1; /* the group is the program's */
+    grpo_status status = code_sandbox_start(&r->judge.box, &host, &limits, code_python_judge, code_python_judge_length, 0, err);
     if (status != GRPO_OK)
         return grpo_error_prefix(err, "the judge");
     if (!r->compiled)

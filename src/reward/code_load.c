@@ -1,8 +1,10 @@
 /* Loading a program into a sandbox, and how processes of a program ended. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,17 +39,23 @@ void code_describe_status(char *text, size_t size, int status)
         snprintf(text, size, "the program exited with status %d", WEXITSTATUS(status));
 }
 
-unsigned long code_kernel_kills(void)
+/* The number after "oom_kill " in a file of counts. */
+static unsigned long kills_in(int fd)
 {
-    char line[128];
-    unsigned long count = 0;
-    FILE *f = fopen("/proc/vmstat", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "oom_kill %lu", &count) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return count;
+    char text[16384]; /* vmstat is long */
+    ssize_t n = fd >= 0 ? pread(fd, text, sizeof text - 1, 0) : 0;
+    text[n > 0 ? n : 0] = 0;
+    const char *p = strstr(text, "oom_kill ");
+    return p ? strtoul(p + strlen("oom_kill "), NULL, 10) : 0;
+}
+
+unsigned long code_kernel_kills(const code_host *host)
+{
+    int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
+    unsigned long all = kills_in(fd);
+    if (fd >= 0)
+        close(fd);
+    return all - kills_in(host->kills);
 }
 
 void code_take_status(code_runner *r, const char *data, size_t length, code_outcome *o)
@@ -93,7 +101,7 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
         o->ok = 1;
         return;
     }
-    unsigned long kills = code_kernel_kills();
+    unsigned long kills = code_kernel_kills(r->host);
     if (code_sandbox_start(&r->box, r->host, &r->limits, r->compiled, r->compiled_length, 1, &err) != GRPO_OK) {
         snprintf(o->problem, sizeof o->problem, "%.390s", err.message);
         return;
@@ -113,5 +121,5 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
     strbuf_deinit(&text);
     if (!o->problem[0])
         wait_loaded(r, &limits, o);
-    o->retry = !o->ok && code_kernel_kills() != kills;
+    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
 }

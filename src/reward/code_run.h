@@ -69,8 +69,9 @@ void code_take_status(code_runner *r, const char *data, size_t length, code_outc
 /* "was ended by signal 11 (Segmentation fault)", "exited with status 3". */
 void code_describe_status(char *text, size_t size, int status);
 
-/* Kills of processes for want of memory that the kernel counts, on the whole machine. */
-unsigned long code_kernel_kills(void);
+/* Kills of processes for want of memory of the whole machine, as the kernel counts them: those in the program's own
+ * control group, which are its fault, are left out. */
+unsigned long code_kernel_kills(const code_host *host);
 
 /* Appends at most `most` bytes of untrusted text, control characters and ill-formed UTF-8 escaped. */
 void code_escape(char *out, size_t size, const char *text, size_t length);

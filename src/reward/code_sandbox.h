@@ -27,7 +27,9 @@ typedef struct code_host {
     int unsafe;     /* run without a sandbox */
     int seccomp;    /* descriptor of the filter; -1: none */
     unsigned user;  /* of sandboxes, when this process is root and may change; 0: as it is */
-    int groups[2];  /* descriptors of cgroup.procs files to join, -1: none */
+    int has_cgroups; /* control groups can be made here */
+    int groups[2];  /* descriptors of cgroup.procs files that sandboxes join, -1: none (code_cgroup.h) */
+    int kills;      /* descriptor of the group's count of processes killed for want of memory, -1: none */
 } code_host;
 
 typedef struct code_sandbox {

@@ -226,7 +226,7 @@ void code_test_script(code_runner *r, const json_t *test, const char *compare, c
 {
     run x = {.out = -1, .err = -1};
     const json_t *want = json_object_get(test, "output");
-    unsigned long kills = code_kernel_kills();
+    unsigned long kills = code_kernel_kills(r->host);
     *o = (code_outcome){0};
     code_watch_begin(&x.limit, &r->box, &r->limits, &r->patience);
     if (!begin(r, test, &x)) {
@@ -247,7 +247,7 @@ void code_test_script(code_runner *r, const json_t *test, const char *compare, c
         if (!clean && x.ended)
             add_errors(&x, o);
     }
-    o->retry = !o->ok && code_kernel_kills() != kills;
+    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
     if (x.out >= 0)
         close(x.out);
     if (x.err >= 0)
