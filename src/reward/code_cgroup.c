@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SLACK = 64 << 20, OWN_PROCESSES = 4 }; /* the interpreter itself; bubblewrap and process 1 */
+enum { SLACK = 64 << 20, OWN_PROCESSES = 8 }; /* the interpreter itself, bubblewrap, and the next sandbox */
 
 /* Whether a comma-separated list has a word. */
 static int has_word(const char *list, const char *word)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -30,7 +31,7 @@ static const double FOREVER = 1e12;
 static void work(int channel, const code_host *host, const code_limits *limits)
 {
     code_runner runner = {.host = host, .limits = *limits, .judge = {.box = {.control = -1, .errors = -1}, .job = -1},
-                          .box = {.control = -1, .errors = -1}};
+                          .box = {.control = -1, .errors = -1}, .spare = {.control = -1, .errors = -1}};
     code_frame frame = {0};
     while (frame_receive(channel, &frame, FRAME_LIMIT, FOREVER) == FRAME_OK) {
         json_t *job = NULL;
@@ -128,7 +129,8 @@ static void end_workers(helper *h)
     mem_free(h->members);
 }
 
-/* A process of its own: no terminal's signals, no descriptor but the socket and standard error. */
+/* A process of its own: no terminal, no signals from one, no descriptor but the socket and standard error. The session
+ * stays: a new one would be a scheduling group of its own, and programs would take cores from sampling. */
 static void detach(int control)
 {
     sigset_t none;
@@ -137,7 +139,10 @@ static void detach(int control)
     for (int s = 1; s < 32; s++)
         if (s != SIGKILL && s != SIGSTOP)
             signal(s, SIG_DFL);
-    setsid();
+    setpgid(0, 0);
+    int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (terminal >= 0)
+        ioctl(terminal, TIOCNOTTY); /* sandboxes inherit that there is none */
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(null, 1);

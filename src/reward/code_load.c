@@ -93,6 +93,22 @@ static void wait_loaded(code_runner *r, const code_limits *limits, code_outcome 
         code_sandbox_stop(&r->box);
 }
 
+/* Takes the sandbox that was begun meanwhile, or starts one, and begins the next. */
+static grpo_status take_sandbox(code_runner *r, grpo_error *err)
+{
+    grpo_status status = GRPO_ERR_SANDBOX;
+    if (r->spare.launcher > 0) {
+        r->box = r->spare;
+        status = code_sandbox_finish(&r->box, r->host, err);
+    }
+    if (status != GRPO_OK)
+        status = code_sandbox_start(&r->box, r->host, &r->limits, r->compiled, r->compiled_length, 1, err);
+    r->spare = (code_sandbox){.control = -1, .errors = -1};
+    if (status == GRPO_OK)
+        code_sandbox_begin(&r->spare, r->host, &r->limits, r->compiled, r->compiled_length, 1, NULL);
+    return status;
+}
+
 void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
 {
     grpo_error err;
@@ -102,7 +118,7 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
         return;
     }
     unsigned long kills = code_kernel_kills(r->host);
-    if (code_sandbox_start(&r->box, r->host, &r->limits, r->compiled, r->compiled_length, 1, &err) != GRPO_OK) {
+    if (take_sandbox(r, &err) != GRPO_OK) {
         snprintf(o->problem, sizeof o->problem, "%.390s", err.message);
         return;
     }

@@ -99,6 +99,7 @@ json_t *code_run(code_runner *r, const json_t *job)
 void code_runner_deinit(code_runner *r)
 {
     code_sandbox_stop(&r->box);
+    code_sandbox_stop(&r->spare);
     code_judge_stop(&r->judge);
     mem_free(r->compiled);
     r->compiled = NULL;

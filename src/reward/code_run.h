@@ -31,6 +31,7 @@ typedef struct code_runner {
     code_limits limits;
     code_judge judge;
     code_sandbox box; /* of the program in hand */
+    code_sandbox spare; /* the next one, being started; no program was ever in it */
     double patience;  /* left for it */
     char *compiled;   /* marshalled code of the program's interpreter */
     size_t compiled_length;

@@ -64,7 +64,7 @@ static void make_command(command *c, const code_host *host, size_t files, const 
     if (!host->unsafe) {
         char *size = c->text[c->texts++];
         snprintf(size, PATH_MAX, "%zu", files);
-        PUT(c, host->bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--new-session", "--clearenv", "--cap-drop", "ALL",
+        PUT(c, host->bwrap, "--unshare-all", "--die-with-parent", "--as-pid-1", "--clearenv", "--cap-drop", "ALL",
             "--hostname", "sandbox", "--ro-bind", "/usr", "/usr");
         static const char *const roots[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64"};
         for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
@@ -197,7 +197,7 @@ static grpo_status wait_ready(code_sandbox *s, grpo_error *err)
     return grpo_fail(err, GRPO_ERR_SANDBOX, "the sandbox did not start: %s", said[0] ? said : "it ended without a message");
 }
 
-grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
+grpo_status code_sandbox_begin(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
                                size_t length, int marshalled, grpo_error *err)
 {
     char bootstrap[1000];
@@ -225,20 +225,30 @@ grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const cod
     s->control = control[0];
     s->errors = errors[0];
     fcntl(s->errors, F_SETFL, O_NONBLOCK);
-    grpo_status status = GRPO_OK;
     if (s->launcher < 0) {
         s->launcher = 0;
-        status = grpo_fail(err, GRPO_ERR_SANDBOX, "cannot start a sandbox: %s", strerror(error));
-    } else {
-        frame_send_raw(s->control, code, length); /* a failure shows as no R */
-        status = wait_ready(s, err);
-    }
-    if (status != GRPO_OK) {
         code_sandbox_stop(s);
-        return status;
+        return grpo_fail(err, GRPO_ERR_SANDBOX, "cannot start a sandbox: %s", strerror(error));
     }
-    s->first = host->unsafe ? s->launcher : first_child(s->launcher);
+    frame_send_raw(s->control, code, length); /* a failure shows as no R */
     return GRPO_OK;
+}
+
+grpo_status code_sandbox_finish(code_sandbox *s, const code_host *host, grpo_error *err)
+{
+    grpo_status status = wait_ready(s, err);
+    if (status != GRPO_OK)
+        code_sandbox_stop(s);
+    else
+        s->first = host->unsafe ? s->launcher : first_child(s->launcher);
+    return status;
+}
+
+grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
+                               size_t length, int marshalled, grpo_error *err)
+{
+    grpo_status status = code_sandbox_begin(s, host, limits, code, length, marshalled, err);
+    return status == GRPO_OK ? code_sandbox_finish(s, host, err) : status;
 }
 
 /* ---- stopping ------------------------------------------------------------------------------------- */

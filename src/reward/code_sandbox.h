@@ -48,6 +48,10 @@ void code_host_deinit(code_host *host);
  * waits for its frame R. The limit of processor time is left to the code, which finds it as SECONDS. */
 grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
                                size_t length, int marshalled, grpo_error *err);
+/* The same in two steps: most of the time until R is the kernel's, in which something else can be done. */
+grpo_status code_sandbox_begin(code_sandbox *s, const code_host *host, const code_limits *limits, const char *code,
+                               size_t length, int marshalled, grpo_error *err);
+grpo_status code_sandbox_finish(code_sandbox *s, const code_host *host, grpo_error *err);
 /* Kills everything inside and waits until it is gone. Fine when there is none. */
 void code_sandbox_stop(code_sandbox *s);
 

@@ -104,8 +104,8 @@ static inline size_t code_processes(void)
     return code_descendants(list);
 }
 
-/* Sandboxes beyond one judge for each worker: bubblewraps less workers. Descendants are helper, workers, bwrap, its first
- * process. */
+/* Sandboxes beyond those of judges and the ones kept ready: bubblewraps less two for each worker. Descendants are helper,
+ * workers, bwrap, its first process. */
 static inline size_t code_sandboxes_of_programs(void)
 {
     static code_process list[CODE_MOST];
@@ -114,7 +114,7 @@ static inline size_t code_sandboxes_of_programs(void)
         workers += n > 0 && list[i].parent == list[0].id;
         boxes += strcmp(list[i].name, "bwrap") == 0;
     }
-    return boxes > workers ? boxes - workers : 0;
+    return boxes > 2 * workers ? boxes - 2 * workers : 0;
 }
 
 /* Kills all workers (0), all bubblewraps (1), or all interpreters (2); returns how many. */
