@@ -18,6 +18,7 @@ static const double JUDGE_GRACE = 2, END_GRACE = 0.5;
 typedef struct watch {
     code_watch limit;
     int ended;         /* 1: the frame D came */
+    int killed;        /* 1: the sandbox was killed, and not from here */
     char status[8];    /* its bytes */
     size_t status_length;
 } watch;
@@ -47,6 +48,7 @@ static void read_status(code_runner *r, watch *w)
         w->status_length = frame.data.length < sizeof w->status ? frame.data.length : sizeof w->status;
         memcpy(w->status, strbuf_text(&frame.data), w->status_length);
     } else {
+        w->killed = code_sandbox_was_killed(&r->box);
         code_sandbox_stop(&r->box);
     }
     frame_deinit(&frame);
@@ -86,7 +88,7 @@ static void wait_verdict(code_runner *r, watch *w, code_outcome *o)
         if (ready > 0 && fds[1].revents)
             read_status(r, w);
         if (alive && r->box.launcher > 0) {
-            if (code_watch_exceeded(&w->limit, &r->box, &r->limits, o->why, sizeof o->why)) {
+            if (code_watch_exceeded(&w->limit, o->why, sizeof o->why)) {
                 code_sandbox_stop(&r->box);
                 w->limit.deadline = machine_seconds() + JUDGE_GRACE;
             }
@@ -104,7 +106,7 @@ void code_test_calls(code_runner *r, const json_t *test, code_outcome *o)
     watch w = {0};
     unsigned long kills = code_kernel_kills(r->host);
     *o = (code_outcome){0};
-    code_watch_begin(&w.limit, &r->box, &r->limits, &r->patience);
+    code_watch_begin(&w.limit, &r->box, &r->judge.box, &r->limits, &r->patience);
     if (!begin(r, test)) {
         snprintf(o->problem, sizeof o->problem, "a test could not be started: the judge's interpreter has ended");
         return;
@@ -116,5 +118,6 @@ void code_test_calls(code_runner *r, const json_t *test, code_outcome *o)
         code_take_status(r, w.status, w.status_length, o);
     if (!o->ok && !o->why[0] && !o->problem[0])
         snprintf(o->why, sizeof o->why, "the program ended during the test");
-    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
+    o->killed = !o->ok && w.killed;
+    o->starved = !o->ok && code_kernel_kills(r->host) != kills;
 }

@@ -59,28 +59,37 @@ void code_judge_stop(code_judge *j)
     code_sandbox_stop(&j->box);
 }
 
-grpo_status code_judge_open_job(code_runner *r, const json_t *job, grpo_error *err)
+/* Gives the judge a socket for a job, and the job's facts. 0: it is gone. */
+static int send_job(code_judge *j, const char *facts)
 {
     int ends[2];
-    grpo_status status = code_judge_ready(r, err);
-    if (status != GRPO_OK)
-        return status;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return 0;
+    int sent = frame_send(j->box.control, 'J', "", 0, &ends[1], 1);
+    close(ends[1]);
+    j->job = ends[0];
+    return sent && frame_send(j->job, 'P', facts, strlen(facts), NULL, 0);
+}
+
+grpo_status code_judge_open_job(code_runner *r, const json_t *job, grpo_error *err)
+{
     json_t *facts = json_pack("{s:O, s:O, s:O}", "prompt", json_object_get(job, "prompt"), "setup", json_object_get(job, "setup"),
                               "entry", json_object_get(job, "entry"));
     char *text = facts ? json_text(facts) : NULL;
     json_decref(facts);
     if (!text)
         return mem_fail(err, "a test", 0);
-    code_judge_close_job(&r->judge);
-    int made = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
-    int sent = made && frame_send(r->judge.box.control, 'J', "", 0, &ends[1], 1) && frame_send(ends[0], 'P', text, strlen(text), NULL, 0);
+    grpo_status status = GRPO_OK;
+    int sent = 0;
+    for (int tries = 0; !sent && tries < 2 && status == GRPO_OK; tries++) { /* one that was killed is started again */
+        code_judge_close_job(&r->judge);
+        status = code_judge_ready(r, err);
+        sent = status == GRPO_OK && send_job(&r->judge, text);
+        if (!sent)
+            code_judge_stop(&r->judge);
+    }
     mem_free(text);
-    if (made)
-        close(ends[1]);
-    if (made)
-        r->judge.job = ends[0];
-    if (sent)
-        return GRPO_OK;
-    code_judge_stop(&r->judge);
-    return grpo_fail(err, GRPO_ERR_SANDBOX, "the judge's interpreter has ended");
+    if (!sent && status == GRPO_OK)
+        status = grpo_fail(err, GRPO_ERR_SANDBOX, "the judge's interpreter has ended");
+    return status;
 }

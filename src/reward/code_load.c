@@ -76,8 +76,8 @@ static void wait_loaded(code_runner *r, const code_limits *limits, code_outcome 
     code_frame frame = {0};
     code_watch watch;
     int readable = 0;
-    code_watch_begin(&watch, &r->box, limits, &r->patience);
-    while (!readable && !code_watch_exceeded(&watch, &r->box, limits, o->why, sizeof o->why)) {
+    code_watch_begin(&watch, &r->box, NULL, limits, &r->patience);
+    while (!readable && !code_watch_exceeded(&watch, o->why, sizeof o->why)) {
         struct pollfd fd = {r->box.control, POLLIN, 0};
         readable = poll(&fd, 1, frame_wait(watch.deadline, 50)) > 0;
     }
@@ -86,8 +86,10 @@ static void wait_loaded(code_runner *r, const code_limits *limits, code_outcome 
         o->ok = 1;
     else if (result == FRAME_OK && frame.letter == 'L')
         code_escape(o->why, sizeof o->why, frame.data.data, frame.data.length);
-    else if (!o->why[0])
+    else if (!o->why[0]) {
+        o->killed = code_sandbox_was_killed(&r->box);
         snprintf(o->why, sizeof o->why, "the program ended while it was being loaded");
+    }
     frame_deinit(&frame);
     if (!o->ok)
         code_sandbox_stop(&r->box);
@@ -137,5 +139,5 @@ void code_load(code_runner *r, const json_t *job, char mode, code_outcome *o)
     strbuf_deinit(&text);
     if (!o->problem[0])
         wait_loaded(r, &limits, o);
-    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
+    o->starved = !o->ok && code_kernel_kills(r->host) != kills;
 }

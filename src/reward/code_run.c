@@ -34,7 +34,7 @@ static void add(tally *t, const code_outcome *o, double seconds)
     t->passed += o->ok != 0;
 }
 
-/* One test, again where the machine ran out of memory meanwhile. `loaded` is 0 when the program cannot be loaded. */
+/* One test, again where something else may have ended it. `loaded` is 0 when the program cannot be loaded. */
 static void run_test(code_runner *r, const json_t *job, const json_t *test, char mode, code_outcome *o, int *loaded)
 {
     const char *compare = json_string_value(json_object_get(job, "compare"));
@@ -50,11 +50,12 @@ static void run_test(code_runner *r, const json_t *job, const json_t *test, char
             code_test_calls(r, test, o);
         else if (o->ok)
             code_test_script(r, test, compare ? compare : "lines", o);
-        if (!o->retry || o->problem[0])
+        if ((!o->starved && !o->killed) || o->problem[0])
             return;
         code_sandbox_stop(&r->box);
     }
-    snprintf(o->problem, sizeof o->problem, "the machine ran out of memory while the program ran; lower --memory or the number of threads");
+    if (o->starved) /* a sandbox that is gone every time has ended by the program's doing */
+        snprintf(o->problem, sizeof o->problem, "the machine ran out of memory while the program ran; lower --memory or the number of threads");
 }
 
 static void run_tests(code_runner *r, const json_t *job, const json_t *tests, char mode, tally *t)

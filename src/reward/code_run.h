@@ -52,7 +52,8 @@ void code_judge_close_job(code_judge *j);
 /* How the last test of the program in hand, or its loading, ended. */
 typedef struct code_outcome {
     int ok;
-    int retry;       /* the machine ran out of memory: worth another try */
+    int starved;     /* the machine ran out of memory meanwhile: nothing is known */
+    int killed;      /* somebody killed the sandbox, it seems: worth another try */
     char why[1200];  /* of a failure; printable */
     char problem[400]; /* not "": the executor's own failure */
 } code_outcome;

@@ -253,6 +253,19 @@ grpo_status code_sandbox_start(code_sandbox *s, const code_host *host, const cod
 
 /* ---- stopping ------------------------------------------------------------------------------------- */
 
+int code_sandbox_was_killed(code_sandbox *s)
+{
+    int status = 0;
+    pid_t ended = 0;
+    for (int tries = 0; s->launcher > 0 && ended == 0 && tries < 500; tries++)
+        if ((ended = waitpid(s->launcher, &status, WNOHANG)) == 0)
+            usleep(2000);
+    if (ended <= 0)
+        return 0;
+    s->launcher = 0;
+    return WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 128 + SIGKILL;
+}
+
 void code_sandbox_stop(code_sandbox *s)
 {
     if (s->launcher > 0) {

@@ -55,6 +55,10 @@ grpo_status code_sandbox_finish(code_sandbox *s, const code_host *host, grpo_err
 /* Kills everything inside and waits until it is gone. Fine when there is none. */
 void code_sandbox_stop(code_sandbox *s);
 
+/* After its control socket was closed: 1 when somebody killed it (or process 1 exited with the same number, which cannot be
+ * told apart), 0 when it ended by itself. */
+int code_sandbox_was_killed(code_sandbox *s);
+
 /* Bytes that the processes of the sandbox have in memory, all together. */
 size_t code_sandbox_memory(const code_sandbox *s);
 /* Seconds of processor time that they and their ended children took; running: one wants to run now. */
@@ -65,11 +69,14 @@ typedef struct code_watch {
     double start, deadline; /* machine_seconds */
     double looked, cpu;
     double *patience;       /* what is left of limits.patience */
+    const code_sandbox *boxes[2]; /* the program's, and the judge's if it takes part; NULL */
+    const code_limits *limits;
 } code_watch;
 
-void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits, double *patience);
+void code_watch_begin(code_watch *w, const code_sandbox *program, const code_sandbox *judge, const code_limits *limits,
+                      double *patience);
 /* To be asked every 50 ms: 1 when the sandbox has to be stopped, with the reason. */
-int code_watch_exceeded(code_watch *w, const code_sandbox *s, const code_limits *limits, char *why, size_t size);
+int code_watch_exceeded(code_watch *w, char *why, size_t size);
 
 /* A file with the system call filter for bubblewrap; -1 when there is none to be had. */
 int code_seccomp_filter(void);

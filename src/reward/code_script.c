@@ -95,7 +95,7 @@ typedef struct run {
     code_watch limit;
     int out, err;       /* read ends; -1 when closed */
     strbuf output, errors;
-    int ended;
+    int ended, killed;
     char status[8];
     size_t status_length;
 } run;
@@ -173,6 +173,7 @@ static void read_status(code_runner *r, run *x)
         memcpy(x->status, strbuf_text(&frame.data), x->status_length);
         x->ended = 1;
     } else {
+        x->killed = code_sandbox_was_killed(&r->box);
         code_sandbox_stop(&r->box);
     }
     frame_deinit(&frame);
@@ -190,7 +191,7 @@ static void wait_end(code_runner *r, run *x, code_outcome *o)
         if (!drain(&x->out, &x->output, r->limits.output, 1))
             snprintf(o->why, sizeof o->why, "the program prints more than %zu bytes", r->limits.output);
         else if (!x->ended)
-            code_watch_exceeded(&x->limit, &r->box, &r->limits, o->why, sizeof o->why);
+            code_watch_exceeded(&x->limit, o->why, sizeof o->why);
         if (o->why[0])
             code_sandbox_stop(&r->box);
     }
@@ -228,7 +229,7 @@ void code_test_script(code_runner *r, const json_t *test, const char *compare, c
     const json_t *want = json_object_get(test, "output");
     unsigned long kills = code_kernel_kills(r->host);
     *o = (code_outcome){0};
-    code_watch_begin(&x.limit, &r->box, &r->limits, &r->patience);
+    code_watch_begin(&x.limit, &r->box, NULL, &r->limits, &r->patience);
     if (!begin(r, test, &x)) {
         snprintf(o->problem, sizeof o->problem, "a test could not be started: %s", strerror(errno));
     } else {
@@ -247,7 +248,8 @@ void code_test_script(code_runner *r, const json_t *test, const char *compare, c
         if (!clean && x.ended)
             add_errors(&x, o);
     }
-    o->retry = !o->ok && code_kernel_kills(r->host) != kills;
+    o->killed = !o->ok && x.killed;
+    o->starved = !o->ok && code_kernel_kills(r->host) != kills;
     if (x.out >= 0)
         close(x.out);
     if (x.err >= 0)

@@ -97,29 +97,43 @@ double code_sandbox_cpu(const code_sandbox *s, int *running)
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-void code_watch_begin(code_watch *w, const code_sandbox *s, const code_limits *limits, double *patience)
+/* Seconds that all sandboxes of a test took together. */
+static double used_by(const code_watch *w, int *running)
+{
+    double total = 0;
+    *running = 0;
+    for (int i = 0; i < 2; i++) {
+        int any = 0;
+        if (w->boxes[i])
+            total += code_sandbox_cpu(w->boxes[i], &any);
+        *running |= any;
+    }
+    return total;
+}
+
+void code_watch_begin(code_watch *w, const code_sandbox *program, const code_sandbox *judge, const code_limits *limits,
+                      double *patience)
 {
     int running;
-    w->patience = patience;
-    w->start = machine_seconds();
+    *w = (code_watch){.start = machine_seconds(), .patience = patience, .boxes = {program, judge}, .limits = limits};
     w->deadline = w->start + limits->seconds;
-    w->cpu = code_sandbox_cpu(s, &running);
     w->looked = w->start;
+    w->cpu = used_by(w, &running);
 }
 
 /* Wants to run, but other work has the processors: its time is not over. */
-static int is_starved(const code_watch *w, const code_sandbox *s, const code_limits *limits)
+static int is_starved(const code_watch *w)
 {
     int running;
-    double used = code_sandbox_cpu(s, &running) - w->cpu;
-    return running && used < limits->seconds;
+    double used = used_by(w, &running) - w->cpu;
+    return running && used < w->limits->seconds;
 }
 
-int code_watch_exceeded(code_watch *w, const code_sandbox *s, const code_limits *limits, char *why, size_t size)
+int code_watch_exceeded(code_watch *w, char *why, size_t size)
 {
     double now = machine_seconds();
     if (now >= w->deadline) {
-        if (*w->patience > 0 && is_starved(w, s, limits)) {
+        if (*w->patience > 0 && is_starved(w)) {
             *w->patience -= now + STEP - w->deadline;
             w->deadline = now + STEP;
             return 0;
@@ -130,7 +144,7 @@ int code_watch_exceeded(code_watch *w, const code_sandbox *s, const code_limits 
     if (now - w->looked < LOOK_EVERY)
         return 0;
     w->looked = now;
-    if (code_sandbox_memory(s) <= limits->memory)
+    if (code_sandbox_memory(w->boxes[0]) <= w->limits->memory)
         return 0;
     snprintf(why, size, "the program uses more memory than it may");
     return 1;

@@ -7,7 +7,7 @@
 #include "reward/code_record.h"
 #include "reward/reward_kinds.h"
 
-static const double DEFAULT_SECONDS = 5, PATIENCE_FACTOR = 1;
+static const double DEFAULT_SECONDS = 5, PATIENCE_FACTOR = 0.5;
 enum { DEFAULT_MEMORY_MB = 2048, DEFAULT_FILES_MB = 64, DEFAULT_OUTPUT_KB = 16384, DEFAULT_PROCESSES = 64 };
 
 typedef struct code_scorer {

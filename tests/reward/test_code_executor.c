@@ -417,7 +417,7 @@ static void test_explains(void **state)
 static int start(void **state)
 {
     (void)state;
-    judge = code_judge_or_skip("code:timeout=1.5");
+    judge = code_judge_or_skip("code:timeout=1.5,patience=10");
     return 0;
 }
 
