@@ -110,10 +110,11 @@ static inline size_t code_sandboxes_of_programs(void)
 {
     static code_process list[CODE_MOST];
     size_t n = code_descendants(list), workers = 0, boxes = 0;
-    for (size_t i = 0; i < n; i++) {
-        workers += n > 0 && list[i].parent == list[0].id;
-        boxes += strcmp(list[i].name, "bwrap") == 0;
-    }
+    for (size_t i = 0; i < n; i++)
+        workers += list[i].parent == list[0].id;
+    for (size_t i = 0; i < n; i++) /* its first process has its name too, for a moment */
+        for (size_t k = 0; k < n; k++)
+            boxes += strcmp(list[i].name, "bwrap") == 0 && list[k].id == list[i].parent && strcmp(list[k].name, "bwrap") != 0;
     return boxes > 2 * workers ? boxes - 2 * workers : 0;
 }
 

@@ -245,6 +245,12 @@ static void test_benign(void **state)
     benign("import subprocess, sys\ndef add(a, b):\n    return eval(subprocess.run([sys.executable, '-c', f'print({a} + {b})'], capture_output=True).stdout)\n");
     benign("from multiprocessing.pool import ThreadPool\ndef add(a, b):\n    return ThreadPool(2).map(sum, [(a, b)])[0]\n");
     benign("import tempfile\ndef add(a, b):\n    with tempfile.NamedTemporaryFile() as f:\n        f.write(b'x')\n    return a + b\n");
+    benign("import multiprocessing\ndef add(a, b):\n    with multiprocessing.Pool(2) as p:\n        return p.map(sum, [(a, b)])[0]\n");
+    benign("import concurrent.futures as f\ndef add(a, b):\n    with f.ProcessPoolExecutor(2) as p:\n        return p.submit(sum, (a, b)).result()\n");
+    benign("import inspect\ndef add(a, b):\n    assert 'inspect' in inspect.getsource(add) and open(__file__).read()\n    return a + b\n");
+    benign("import sqlite3, zoneinfo, hashlib, secrets, ctypes, logging, pickle, dataclasses\n@dataclasses.dataclass\nclass P:\n    x: int\n"
+           "def add(a, b):\n    return pickle.loads(pickle.dumps(P(a + b))).x\n");
+    benign("import signal\ndef add(a, b):\n    signal.alarm(5)\n    open('n', 'w').write('x')\n    assert open('n').read() == 'x'\n    return a + b\n");
     benign("class My(int): pass\ndef add(a, b):\n    return My(a + b) if isinstance(a, int) else a + b\n");
     benign("def add(a, b):\n    print('x' * 100000)\n    return a + b\nif __name__ == '__main__':\n    print(add(1, 2))\n");
 }
@@ -254,7 +260,7 @@ static void test_state_is_not_shared(void **state)
     (void)state;
     assert_true(share_of("{\"program\":\"calls = []\\ndef f():\\n    calls.append(1)\\n    open('t%d' % len(calls), 'w')\\n    import os\\n"
                          "    return len(calls), sorted(os.listdir('.'))\\n\","
-                         "\"tests\":[\"assert f() == (1, ['t1'])\",\"assert f() == (1, ['t1'])\"],\"entry_point\":\"f\"}") == 1);
+                         "\"tests\":[\"assert f() == (1, ['program.py', 't1'])\",\"assert f() == (1, ['program.py', 't1'])\"],\"entry_point\":\"f\"}") == 1);
 }
 
 static void test_values_travel(void **state)

@@ -201,7 +201,7 @@ class Peer:
     def place(self, error):
         line, trace = None, error.__traceback__
         while trace:
-            if trace.tb_frame.f_code.co_filename == "program.py":
+            if trace.tb_frame.f_code.co_filename.endswith("/program.py"):
                 line = trace.tb_lineno
             trace = trace.tb_next
         return " (line %d of the program)" % line if line else ""

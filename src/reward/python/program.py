@@ -11,6 +11,7 @@
 HERE = posix.getcwd()
 FOLDERS = (HERE, "/tmp", "/dev/shm")
 BINARY = HERE + "/program"
+FILE = HERE + "/program.py"
 BUILD_SECONDS = 30
 
 
@@ -170,7 +171,7 @@ def show(error):
 
 def compile_program(source):
     try:
-        return compile(source, "program.py", "exec", dont_inherit=True), ""
+        return compile(source, FILE, "exec", dont_inherit=True), ""
     except BaseException as error:
         return None, text_of(error)
 
@@ -235,10 +236,17 @@ def start_test(mode, code, fds):
 
 
 def list_files():
+    """Names, sizes and times of what is in the folders; those of the working folder itself change with its files."""
+    found = []
     try:
-        return [sorted(posix.listdir(folder)) for folder in FOLDERS]
+        for folder in FOLDERS:
+            for name in sorted(posix.listdir(folder)):
+                path = folder + "/" + name
+                facts = posix.lstat(path)
+                found.append((path,) if path == HERE else (path, facts.st_size, facts.st_mtime_ns, facts.st_ino))
     except OSError:
         return None
+    return found
 
 
 def is_dirty(files):
@@ -263,9 +271,11 @@ def load(mode, source):
     if mode == "C":
         compiler, _, source = source.partition(b"\n")
         return None, build(source, compiler.decode())
+    with open(FILE, "wb") as file:  # for inspect and the like
+        file.write(source)
     code, problem = compile_program(source)
     if not problem and mode == "S":
-        import_ahead(compile(source, "program.py", "exec", 1024, True))  # ast.PyCF_ONLY_AST
+        import_ahead(compile(source, FILE, "exec", 1024, True))  # ast.PyCF_ONLY_AST
     if not problem and mode == "F":
         problem = execute(code)[0]
     return code, problem
@@ -280,7 +290,9 @@ def main():
     sys.modules["__main__"] = module
     PROGRAM = module.__dict__
     PROGRAM["__builtins__"] = builtins
-    sys.argv = ["program.py"]
+    PROGRAM["__file__"] = FILE
+    sys.argv = [FILE]
+    sys.path.insert(0, HERE)
     builtins.exit = builtins.quit = leave
     limit_time(BUILD_SECONDS if mode == "C" else SECONDS)
     code, problem = load(mode, source)
