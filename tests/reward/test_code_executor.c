@@ -93,6 +93,8 @@ static void test_own_names_do_not_reach_the_tests(void **state)
     hostile("def tuple(x): return 0\ndef abs(x): return 0\ndef isinstance(*a): return True\ndef add(a, b): return None\n");
     hostile("import builtins\nbuiltins.tuple = lambda *a: 0\nbuiltins.abs = lambda *a: 0\nbuiltins.isinstance = lambda *a: True\n"
             "def add(a, b): return None\n");
+    assert_true(share_of("{\"program\":\"class M:\\n    def isclose(self, *a): return True\\nmath = M()\\ndef f(): return 3.0\\n\","
+                         "\"tests\":[\"assert math.isclose(f(), 2.0)\",\"assert math.isclose(f(), 3.0)\"]}") == 0.5);
     hostile("AssertionError = ValueError\nException = BaseException\ndef add(a, b): return None\n");
     hostile("import sys\nsys.modules['builtins'].exec = lambda *a: None\n__debug__ and None\ndef add(a, b): return None\n");
 }

@@ -161,19 +161,21 @@ TESTS = "tests"
 
 class Names(dict):
     """The globals of a test. What neither it nor the prompt defines comes from the program, but never in place of a
-    built-in function: a program must not lend its own `abs` or `tuple` to a test. (Unless that is what is tested.)"""
+    built-in function, or of a module that the test looks into: a program must not lend its own `abs` or `math` to a
+    test. (Unless that is what is tested.)"""
 
-    def __init__(self, peer, wanted):
+    def __init__(self, peer, wanted, modules=()):
         super().__init__(__name__=TESTS, __builtins__=builtins)
         self.peer = peer
         self.wanted = wanted
+        self.modules = modules
 
     def __missing__(self, name):
         if name.startswith("__") or (name in BUILTIN_NAMES and name not in self.wanted):
             raise KeyError(name)
         try:
-            found = self.peer.request("global", name)
-        except NameError:
+            found = __import__(name) if name in self.modules else self.peer.request("global", name)
+        except (NameError, ImportError):
             raise KeyError(name) from None
         self[name] = found
         return found
@@ -250,19 +252,34 @@ def wanted_names(tree, entry):
     return set() if free - BUILTIN_NAMES else free
 
 
+def modules_used(tree, wanted):
+    """Names of the standard library's modules that a test takes attributes of."""
+    used = {node.value.id for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)}
+    return used & sys.stdlib_module_names - wanted
+
+
 # ---- one test
 
 
-def run_code(text, job, peer):
-    tree = ast.parse(text)
-    names = Names(peer, wanted_names(tree, job["entry"]))
+def prepare(test, job, peer):
+    """Everything before the program is first asked: a failure here is not the program's. Returns what runs the test."""
+    if "function" in test:
+        return lambda: run_call(test, job, peer)
+    tree = ast.parse(test["code"])
+    wanted = wanted_names(tree, job["entry"])
+    names = Names(peer, wanted, modules_used(tree, wanted))
+    setup, code = compile(job["setup"], "setup", "exec"), compile(tree, "test", "exec")
     sys.modules["solution"] = Solution(names)
+    return lambda: run_code(tree, setup, code, job, names)
+
+
+def run_code(tree, setup, code, job, names):
     try:
         exec(job["trusted"], names)
     except Exception:
         pass  # a prompt's import of what is not here
-    exec(compile(job["setup"], "setup", "exec"), names)
-    exec(compile(tree, "test", "exec"), names)
+    exec(setup, names)
+    exec(code, names)
     run_defined(tree, names, job["entry"])
 
 
@@ -330,14 +347,11 @@ def where(error, test):
 def judge(test, job, fd):
     peer = Peer(fd, Remote, SERVICES)
     try:
-        ast.parse(job["setup"]), ast.parse(test.get("code", ""))
-    except (SyntaxError, ValueError) as error:
-        return {"ok": False, "bad": True, "why": "a test is no Python: " + text_of(error)}
+        run = prepare(test, job, peer)
+    except Exception as error:
+        return {"ok": False, "bad": True, "why": "a test cannot be run: " + text_of(error)}
     try:
-        if "function" in test:
-            run_call(test, job, peer)
-        else:
-            run_code(test["code"], job, peer)
+        run()
     except Gone:
         return {"ok": False, "gone": True, "why": "the program ended during the test"}
     except BaseException as error:
