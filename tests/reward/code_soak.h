@@ -52,6 +52,20 @@ static inline soak_count soak_measure(void)
     return c;
 }
 
+/* Once what is just starting or ending has done so: the same twice in a row, as many processes as `expected` (0: any). */
+static inline soak_count soak_settled(size_t expected)
+{
+    soak_count last = {0}, now = soak_measure();
+    double deadline = machine_seconds() + 20;
+    do {
+        usleep(100000);
+        last = now;
+        now = soak_measure();
+    } while (machine_seconds() < deadline && (now.processes != last.processes || now.descriptors != last.descriptors ||
+                                              (expected && now.processes != expected)));
+    return now;
+}
+
 /* Scores `n` programs in batches of 50 and compares the second half with the first 100. */
 static inline void soak(size_t n)
 {
@@ -91,9 +105,9 @@ static inline void soak(size_t n)
         }
         assert_int_equal(code_sandboxes_of_programs(), 0);
         if (done == 0 || done == BATCH)
-            first = soak_measure();
-        last = soak_measure();
+            first = soak_settled(0);
     }
+    last = soak_settled(first.processes);
     printf("%zu programs, %.1f a second; processes %zu -> %zu, descriptors %zu -> %zu, memory %zu -> %zu KiB\n", n,
            (double)n / (machine_seconds() - start), first.processes, last.processes, first.descriptors, last.descriptors, first.kib, last.kib);
     assert_int_equal(last.processes, first.processes);
