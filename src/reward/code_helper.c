@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -64,16 +65,46 @@ typedef struct helper {
     size_t count, capacity, made;
 } helper;
 
+static int is_member(const helper *h, pid_t process)
+{
+    size_t i = 0;
+    while (i < h->count && h->members[i].process != process)
+        i++;
+    return i < h->count;
+}
+
+/* Sandboxes of a worker that was killed come to this process. One that was just starting does not end by itself. */
+static void kill_orphans(const helper *h)
+{
+    char path[64], text[4096] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    for (char *p = text, *end;; p = end) {
+        pid_t child = (pid_t)strtol(p, &end, 10);
+        if (end == p)
+            return;
+        if (!is_member(h, child))
+            kill(child, SIGKILL);
+    }
+}
+
 /* Forgets workers that have ended, and their groups. */
 static void reap(helper *h)
 {
     pid_t child;
+    kill_orphans(h);
     while ((child = waitpid(-1, NULL, WNOHANG)) > 0)
         for (size_t i = 0; i < h->count; i++)
             if (h->members[i].process == child) {
                 code_host none = {.groups = {-1, -1}, .kills = -1};
-                code_cgroup_remove(&h->members[i].group, &none);
+                code_cgroup group = h->members[i].group;
                 h->members[i--] = h->members[--h->count];
+                kill_orphans(h);
+                code_cgroup_remove(&group, &none);
             }
 }
 
@@ -158,6 +189,7 @@ void code_helper_main(int control, const code_limits *limits, int unsafe)
     grpo_error err;
     code_frame frame = {0};
     detach(control);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (code_host_probe(&h.host, unsafe, limits, &err) != GRPO_OK) {
         frame_send(h.control, 'E', err.message, strlen(err.message), NULL, 0);
         _exit(1);
