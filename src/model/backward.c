@@ -58,7 +58,7 @@ static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of
 static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, float *db, float *dx, const float *residual,
                          const float *dy, const float *x, int m)
 {
-    ops_matrix t = {w.k, w.n, b->ws->transposed};
+    ops_matrix t = ops_matrix_f32(w.k, w.n, b->ws->transposed);
     ops_pack_transposed(b->threads, t, w);
     ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
     ops_gemm(b->threads, &product, 1, dy, w.n, m);
@@ -131,7 +131,7 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
         dy = ws->dh;
     }
     /* dact = dy Wdown needs no activation; dWdown needs act, which glu_grad rebuilds on its way. */
-    ops_matrix t = {w->down.k, w->down.n, ws->transposed};
+    ops_matrix t = ops_matrix_f32(w->down.k, w->down.n, ws->transposed);
     ops_pack_transposed(b->threads, t, w->down);
     ops_product product = {.w = t, .y = ws->dact, .ldy = c->ffn};
     ops_gemm(b->threads, &product, 1, dy, c->hidden, m);

@@ -43,7 +43,7 @@ static ops_matrix matrix(walk *w, int n, int k, const char *format, ...)
     va_start(args, format);
     size_t offset = place(w, 1, n, k, format, args);
     va_end(args);
-    return (ops_matrix){n, k, w->base ? w->base + offset : NULL};
+    return ops_matrix_f32(n, k, w->base ? w->base + offset : NULL);
 }
 
 static float *vector(walk *w, int present, int n, const char *format, ...)
@@ -185,7 +185,7 @@ void model_weights_deinit(model_weights *w)
 void model_param_export(const model_param *p, const float *base, float *dst)
 {
     if (p->is_matrix)
-        ops_unpack(NULL, dst, p->k, (ops_matrix){p->n, p->k, (float *)base + p->offset});
+        ops_unpack(NULL, dst, p->k, ops_matrix_f32(p->n, p->k, (float *)base + p->offset));
     else
         memcpy(dst, base + p->offset, (size_t)p->n * sizeof *dst);
 }
@@ -193,7 +193,7 @@ void model_param_export(const model_param *p, const float *base, float *dst)
 void model_param_import(const model_param *p, float *base, const float *src)
 {
     if (p->is_matrix)
-        ops_pack(NULL, (ops_matrix){p->n, p->k, base + p->offset}, src, p->k);
+        ops_pack(NULL, ops_matrix_f32(p->n, p->k, base + p->offset), src, p->k);
     else
         memcpy(base + p->offset, src, (size_t)p->n * sizeof *src);
 }
@@ -244,7 +244,7 @@ static grpo_status load_one_piece(load_job *job, load_piece piece, float *scratc
                          model_files_path(job->files), p->name, bad);
     if (p->is_matrix) {
         size_t panel = (size_t)(piece.first_row / OPS_PANEL) * OPS_PANEL * (size_t)p->k;
-        ops_pack(NULL, (ops_matrix){rows, p->k, target + panel}, scratch, p->k);
+        ops_pack(NULL, ops_matrix_f32(rows, p->k, target + panel), scratch, p->k);
     }
     return GRPO_OK;
 }

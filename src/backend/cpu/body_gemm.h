@@ -2,13 +2,14 @@
 
 enum { GEMM_UNROLL = 32 };
 
-/* One tile: `rows` rows of x times SIMD_TILE_VECS vectors of a panel. */
+/* One tile: `rows` rows of x times SIMD_TILE_VECS vectors of a panel. A panel is made of lines of 32 words:
+ * one term of every sum, or two where a word holds a pair of bf16. */
 typedef struct gemm_tile {
     const float *x;
     ptrdiff_t ldx;
-    const float *w;    /* first of the tile's columns: [k][32] */
+    const uint32_t *w; /* first of the tile's columns: [lines][32] */
     uintptr_t next; /* what to bring into the cache meanwhile, */
-    int next_step;  /* so many bytes of it (<= 128) for each of the k steps */
+    int next_step;  /* so many bytes of it (<= 128) for each line */
     int k, chunk;
     float *y; /* the tile's results */
     ptrdiff_t ldy;
@@ -20,19 +21,15 @@ typedef struct gemm_tile {
 
 /* Where a tile stands in its reduction. */
 typedef struct gemm_cursor {
-    const float *x, *w;
+    const float *x;
+    const uint32_t *w;
     uintptr_t next;
 } gemm_cursor;
 
 /* One term of every sum. */
-SIMD_INLINE void gemm_step(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at, ptrdiff_t ldx, uintptr_t step)
+SIMD_INLINE void gemm_term(const int rows, v16 acc[][SIMD_TILE_VECS], const v16 b[SIMD_TILE_VECS], gemm_cursor *at,
+                           ptrdiff_t ldx)
 {
-    v16 b[SIMD_TILE_VECS];
-    SIMD_UNROLL
-    for (int v = 0; v < SIMD_TILE_VECS; v++)
-        b[v] = v16_load(at->w + 16 * v);
-    __builtin_prefetch((const void *)at->next, 0, 2);
-    __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
     SIMD_UNROLL
     for (int i = 0; i < rows; i++) {
         const v16 a = v16_set1(at->x[i * ldx]);
@@ -41,14 +38,38 @@ SIMD_INLINE void gemm_step(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_curso
             acc[i][v] = v16_fma(a, b[v], acc[i][v]);
     }
     at->x++;
+}
+
+/* The next `terms` of every sum: a whole line, or in bf16 the first half of the last one. */
+SIMD_INLINE void gemm_line(const ops_type type, const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at,
+                           ptrdiff_t ldx, uintptr_t step, const int terms)
+{
+    v16i line[SIMD_TILE_VECS];
+    v16 b[SIMD_TILE_VECS];
+    SIMD_UNROLL
+    for (int v = 0; v < SIMD_TILE_VECS; v++) {
+        line[v] = v16i_load(at->w + 16 * v);
+        b[v] = type == OPS_F32 ? v16_as_float(line[v]) : v16_from_low(line[v]);
+    }
+    __builtin_prefetch((const void *)at->next, 0, 2);
+    __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
+    gemm_term(rows, acc, b, at, ldx);
+    if (terms == 2) {
+        SIMD_UNROLL
+        for (int v = 0; v < SIMD_TILE_VECS; v++)
+            b[v] = v16_from_high(line[v]);
+        gemm_term(rows, acc, b, at, ldx);
+    }
     at->w += OPS_PANEL;
     at->next += step;
 }
 
 /* acc = fma chain over the next k terms. The inner loop's short fixed length keeps the branch predictor
  * from stalling the stream of weights at its end. */
-SIMD_INLINE void gemm_chain(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at, const gemm_tile *t, int k)
+SIMD_INLINE void gemm_chain(const ops_type type, const int rows, v16 acc[][SIMD_TILE_VECS], gemm_cursor *at,
+                            const gemm_tile *t, int k)
 {
+    const int terms = type == OPS_F32 ? 1 : 2;
     const ptrdiff_t ldx = t->ldx;
     const uintptr_t step = (uintptr_t)t->next_step;
     SIMD_UNROLL
@@ -58,10 +79,12 @@ SIMD_INLINE void gemm_chain(const int rows, v16 acc[][SIMD_TILE_VECS], gemm_curs
             acc[i][v] = v16_zero();
     }
     for (int blocks = k / GEMM_UNROLL; blocks > 0; blocks--)
-        for (int i = 0; i < GEMM_UNROLL; i++)
-            gemm_step(rows, acc, at, ldx, step);
-    for (int i = k % GEMM_UNROLL; i > 0; i--)
-        gemm_step(rows, acc, at, ldx, step);
+        for (int i = 0; i < GEMM_UNROLL / terms; i++)
+            gemm_line(type, rows, acc, at, ldx, step, terms);
+    for (int i = k % GEMM_UNROLL / terms; i > 0; i--)
+        gemm_line(type, rows, acc, at, ldx, step, terms);
+    if (k % terms)
+        gemm_line(type, rows, acc, at, ldx, step, 1);
 }
 
 /* y = acc * scale + bias + residual, columns that exist only. */
@@ -88,7 +111,7 @@ SIMD_INLINE void gemm_tile_finish(const int rows, v16 acc[][SIMD_TILE_VECS], con
 }
 
 /* One copy of the chain for all chunks: a second one for the chunks behind the first costs 3% at few rows. */
-SIMD_INLINE void gemm_tile_rows(const int rows, const gemm_tile *t)
+SIMD_INLINE void gemm_tile_rows(const ops_type type, const int rows, const gemm_tile *t)
 {
     v16 acc[SIMD_TILE_ROWS][SIMD_TILE_VECS];
     float total[SIMD_TILE_ROWS][SIMD_TILE_VECS][16];
@@ -101,7 +124,7 @@ SIMD_INLINE void gemm_tile_rows(const int rows, const gemm_tile *t)
     }
     for (int left = t->k;;) {
         const int n = left < t->chunk ? left : t->chunk, first = left == t->k;
-        gemm_chain(rows, acc, &at, t, n);
+        gemm_chain(type, rows, acc, &at, t, n);
         left -= n;
         if (!first) {
             SIMD_UNROLL
@@ -123,12 +146,15 @@ SIMD_INLINE void gemm_tile_rows(const int rows, const gemm_tile *t)
     gemm_tile_finish(rows, acc, t);
 }
 
-static void gemm_tile_run(int rows, const gemm_tile *t)
+static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
 {
     switch (rows) {
 #define CASE(r)                                                                                    \
     case r:                                                                                        \
-        gemm_tile_rows(r, t);                                                                      \
+        if (type == OPS_F32)                                                                       \
+            gemm_tile_rows(OPS_F32, r, t);                                                         \
+        else                                                                                       \
+            gemm_tile_rows(OPS_BF16, r, t);                                                        \
         break;
         SIMD_TILE_CASES(CASE)
 #undef CASE
@@ -153,14 +179,14 @@ static void gemm_block(const ops_product *p, gemm_range q, float scale, const fl
 {
     const int rows = q.r1 - q.r0, k = p->w.k;
     const int tiles = (rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
-    const size_t size = (size_t)k * OPS_PANEL;
+    const size_t size = ops_panel_words(p->w);
     gemm_tile t = {.ldx = ldx, .k = k, .chunk = gemm_chunk(k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
                    .next_step = (128 + tiles - 1) / tiles};
     for (int i = 0, r = q.r0, end; i < tiles; i++, r = end) {
         end = q.r0 + (int)((int64_t)rows * (i + 1) / tiles);
         t.x = x + (ptrdiff_t)r * ldx;
         for (int panel = q.p0; panel < q.p1; panel++) {
-            const float *w = p->w.data + panel * size;
+            const uint32_t *w = p->w.pairs + panel * size;
             t.next = (uintptr_t)w + ((size_t)(q.p1 - q.p0) * size + size * i / tiles) * sizeof *w;
             for (int c = 0; c < OPS_PANEL; c += 16 * SIMD_TILE_VECS) {
                 const int column = panel * OPS_PANEL + c;
@@ -173,7 +199,7 @@ static void gemm_block(const ops_product *p, gemm_range q, float scale, const fl
                                  ? p->residual + (ptrdiff_t)(r - q.row0) * p->ldr + (column - q.column0)
                                  : NULL;
                 t.columns = p->w.n - column;
-                gemm_tile_run(end - r, &t);
+                gemm_tile_run(p->w.type, end - r, &t);
             }
         }
     }
