@@ -30,6 +30,7 @@ static const char HELP[] =
     "  --raw                no chat template\n"
     "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct\n"
     "  --slots N            answers decoded at once (default 64)\n"
+    "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n"
     "  --quiet              no progress on stderr\n";
 
@@ -175,7 +176,7 @@ static grpo_status run(const arguments *a, grpo_error *err)
 static int parse(arguments *a, int argc, char **argv)
 {
     enum { MODEL = 1, DATA, REWARD, N, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, LIMIT, SEED, SYSTEM, TEMPLATE, RAW, OUT,
-           SLOTS, THREADS, QUIET, HELP_FLAG };
+           SLOTS, THREADS, PRECISION, QUIET, HELP_FLAG };
     static const struct option options[] = {
         {"model", 1, NULL, MODEL},       {"data", 1, NULL, DATA},
         {"reward", 1, NULL, REWARD},     {"n", 1, NULL, N},
@@ -186,7 +187,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"template", 1, NULL, TEMPLATE}, {"raw", 0, NULL, RAW},
         {"out", 1, NULL, OUT},           {"slots", 1, NULL, SLOTS},
         {"threads", 1, NULL, THREADS},   {"quiet", 0, NULL, QUIET},
-        {"help", 0, NULL, HELP_FLAG},    {NULL, 0, NULL, 0},
+        {"precision", 1, NULL, PRECISION}, {"help", 0, NULL, HELP_FLAG},
+        {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -208,6 +210,10 @@ static int parse(arguments *a, int argc, char **argv)
         case SLOTS: a->session.slots = atoi(optarg); break;
         case THREADS: a->session.threads = atoi(optarg); break;
         case QUIET: a->quiet = 1; break;
+        case PRECISION:
+            if (session_parse_precision(&a->session.precision, "eval", optarg) != 0)
+                return 2;
+            break;
         case HELP_FLAG: fputs(HELP, stdout); return 0;
         default: return 2;
         }

@@ -29,6 +29,7 @@ static const char HELP[] =
     "  --logprobs           adds \"logprobs\" of the drawn tokens\n"
     "  --raw                prompts are raw text, not user messages\n"
     "  --slots N            answers decoded at once (default 32)\n"
+    "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n";
 
 enum { MOST_STOPS = 32 };
@@ -296,7 +297,7 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
 static int parse(arguments *a, int argc, char **argv)
 {
     enum { MODEL = 1, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, IGNORE_EOS, STOP, SEED, LOGPROBS, RAW, SLOTS, THREADS,
-           HELP_FLAG };
+           PRECISION, HELP_FLAG };
     static const struct option options[] = {
         {"model", 1, NULL, MODEL},     {"n", 1, NULL, N},
         {"greedy", 0, NULL, GREEDY},   {"temperature", 1, NULL, TEMPERATURE},
@@ -306,8 +307,8 @@ static int parse(arguments *a, int argc, char **argv)
         {"ignore-eos", 0, NULL, IGNORE_EOS},
         {"seed", 1, NULL, SEED},       {"logprobs", 0, NULL, LOGPROBS},
         {"raw", 0, NULL, RAW},         {"slots", 1, NULL, SLOTS},
-        {"threads", 1, NULL, THREADS}, {"help", 0, NULL, HELP_FLAG},
-        {NULL, 0, NULL, 0},
+        {"threads", 1, NULL, THREADS}, {"precision", 1, NULL, PRECISION},
+        {"help", 0, NULL, HELP_FLAG},  {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -330,6 +331,10 @@ static int parse(arguments *a, int argc, char **argv)
         case RAW: a->raw = 1; break;
         case SLOTS: a->session.slots = atoi(optarg); break;
         case THREADS: a->session.threads = atoi(optarg); break;
+        case PRECISION:
+            if (session_parse_precision(&a->session.precision, "generate", optarg) != 0)
+                return 2;
+            break;
         case HELP_FLAG: fputs(HELP, stdout); return 0;
         default: return 2;
         }

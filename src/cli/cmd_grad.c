@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "model/safetensors.h"
 #include "train/gradient_case.h"
 #include "train/head_case.h"
@@ -20,11 +21,14 @@ static const char HELP[] =
     "                the parameters after the steps\n"
     "  --adamw       one step of AdamW as the case's `adamw` part says; or RUN: one_step, one_step_clipped,\n"
     "                three_steps, three_steps_clipped (--adamw=RUN)\n"
+    "  --precision P f32 (default), bf16_weights (gradients at weights rounded to bf16) or auto (as the file\n"
+    "                stores them)\n"
     "  --threads N   default: all cores\n";
 
 typedef struct options {
     const char *model, *file, *loss, *adamw, *out;
     int threads;
+    model_precision precision;
 } options;
 
 static int fail(const grpo_error *err)
@@ -141,6 +145,8 @@ static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, 
             status = optimizer_step(&opt, w->e.threads, m->params, w->grad,
                                     json_number_value(lr ? lr : json_object_get(adamw, "lr")), &norm, err);
         if (status == GRPO_OK)
+            model_refresh(m, w->e.threads);
+        if (status == GRPO_OK)
             print_result(loss ? loss : "seq", i, c, r, norm);
     }
     optimizer_deinit(&opt);
@@ -203,7 +209,7 @@ static grpo_status run(const options *o, grpo_error *err)
     if (status == GRPO_OK)
         status = model_files_open(&files, o->model, err);
     if (status == GRPO_OK)
-        status = model_load(&m, files, 0, threads, err);
+        status = model_load_as(&m, files, (model_load_options){.precision = o->precision, .trainable = 1}, threads, err);
     if (status == GRPO_OK)
         status = json_parse_file(&root, o->file, (size_t)256 << 20, err);
     if (status == GRPO_OK)
@@ -221,9 +227,10 @@ int cmd_grad(int argc, char **argv)
         {"model", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
         {"loss", required_argument, NULL, 'l'},  {"adamw", optional_argument, NULL, 'a'},
         {"out", required_argument, NULL, 'o'},   {"threads", required_argument, NULL, 't'},
+        {"precision", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
-    options o = {0};
+    options o = {.precision = MODEL_F32};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': o.model = optarg; break;
@@ -232,6 +239,10 @@ int cmd_grad(int argc, char **argv)
         case 'a': o.adamw = optarg ? optarg : "one_step"; break;
         case 'o': o.out = optarg; break;
         case 't': o.threads = atoi(optarg); break;
+        case 'p':
+            if (session_parse_precision(&o.precision, "grad", optarg) != 0)
+                return 2;
+            break;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }

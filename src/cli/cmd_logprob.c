@@ -19,6 +19,7 @@ static const char HELP[] =
     "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
     "  --score           adds \"score\": what a sequence-classification head says of the sequence; a head on every\n"
     "                    token adds \"values\" (--values is the same). Models with such heads have no log-probs\n"
+    "  --precision P     f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N       default: all cores\n";
 
 typedef struct options {
@@ -271,7 +272,8 @@ int cmd_logprob(int argc, char **argv)
         {"entropy", no_argument, NULL, 'e'},     {"logits", no_argument, NULL, 'l'},
         {"score", no_argument, NULL, 's'},       {"values", no_argument, NULL, 's'},
         {"threads", required_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"precision", required_argument, NULL, 'p'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     options o = {.temperature = 1};
     session_options how = {.slots = 1};
@@ -283,6 +285,10 @@ int cmd_logprob(int argc, char **argv)
         case 'l': o.logits = 1; break;
         case 's': o.score = 1; break;
         case 'j': how.threads = atoi(optarg); break;
+        case 'p':
+            if (session_parse_precision(&how.precision, "logprob", optarg) != 0)
+                return 2;
+            break;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }

@@ -8,6 +8,7 @@
 
 #include "model/kv_store.h"
 #include "model/moe.h"
+#include "model/precision.h"
 #include "model/rope.h"
 #include "model/tape.h"
 #include "model/weights.h"
@@ -15,22 +16,38 @@
 typedef struct model {
     model_config config; /* shallow copy; owned by the files */
     model_layout layout;
-    mem_arena arena;
-    float *params; /* [layout.total] */
-    model_weights weights;
+    model_precision precision; /* never AUTO */
+    ops_type type;             /* of the store */
+    mem_arena store, master;
+    float *params; /* [layout.total] f32: what an optimiser changes. The store itself in f32; NULL when only
+                    * rounded weights are held */
+    model_weights weights; /* of the store */
     rope_table rope[MODEL_MAX_ROPES];
     int max_context; /* positions that the rotary tables cover */
 } model;
 
-/* Loads a model. max_context <= 0: the model's own maximum. config stays owned by `files`, which
- * must outlive the model. */
+typedef struct model_load_options {
+    int max_context; /* <= 0: the model's own maximum */
+    model_precision precision;
+    int trainable; /* 1: keep an f32 master (params) beside rounded weights */
+} model_load_options;
+
+/* Loads a model. config stays owned by `files`, which must outlive the model. model_load: in f32. */
+grpo_status model_load_as(model **out, const model_files *files, model_load_options options, pool *threads,
+                          grpo_error *err);
 grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err);
-/* A model with source's trunk and another head: the weights that both have are copied, the others (a new head)
+/* A model in f32 with source's trunk and another head: the weights that both have are copied, the others (a new head)
  * are zero. The files of `source` must outlive it, source itself need not. */
 grpo_status model_with_head(model **out, const model *source, model_head head, grpo_error *err);
 void model_destroy(model *m);
 
-/* Sum of squared bits of the parameters: tells whether two sets of weights are the same. */
+/* Call after params were changed: rounds them into the store where it is not params itself. */
+void model_refresh(model *m, pool *threads);
+
+/* Bytes of store and master together. */
+size_t model_bytes(const model *m);
+
+/* A hash of the store: tells whether two sets of weights are the same. */
 uint64_t model_fingerprint(const model *m);
 
 /* ---- forward ------------------------------------------------------------------------------ */

@@ -26,7 +26,8 @@ grpo_status language_model_need_text(const language_model *lm, grpo_error *err)
     return grpo_fail(err, lm->text_fault.status, "no text without a tokenizer: %s", lm->text_fault.message);
 }
 
-grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err)
+grpo_status language_model_open(language_model *lm, const char *path, model_load_options options, pool *threads,
+                                grpo_error *err)
 {
     memset(lm, 0, sizeof *lm);
     grpo_status status = ops_check(err);
@@ -35,7 +36,7 @@ grpo_status language_model_open(language_model *lm, const char *path, int max_co
     if (status == GRPO_OK)
         status = open_text(lm, path, err);
     if (status == GRPO_OK)
-        status = model_load(&lm->m, lm->files, max_context, threads, err);
+        status = model_load_as(&lm->m, lm->files, options, threads, err);
     if (status == GRPO_OK) {
         size_t n = 0;
         if (lm->tokenizer)

@@ -17,9 +17,10 @@ typedef struct language_model {
     int n_eos;
 } language_model;
 
-/* max_context <= 0: the model's own. A model without a usable tokenizer opens: it answers for token ids, and whoever
- * needs text asks language_model_need_text. */
-grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err);
+/* A model without a usable tokenizer opens: it answers for token ids, and whoever needs text asks
+ * language_model_need_text. */
+grpo_status language_model_open(language_model *lm, const char *path, model_load_options options, pool *threads,
+                                grpo_error *err);
 void language_model_close(language_model *lm);
 
 /* Fails with the reason when there is no tokenizer. */

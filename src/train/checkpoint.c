@@ -219,14 +219,14 @@ static grpo_status list_files(json_t *files, const char *folder, grpo_error *err
     return status;
 }
 
-static grpo_status write_state(const char *folder, const checkpoint_state *s, grpo_error *err)
+static grpo_status write_state(const char *folder, const checkpoint_state *s, const model *m, grpo_error *err)
 {
     json_t *files = json_object();
-    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
+    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
                              (json_int_t)s->step, "data_position", (json_int_t)s->data_position, "optimizer_steps",
                              (json_int_t)s->optimizer_steps, "seed", (json_int_t)s->seed, "run_id", s->run_id,
-                             "kl_coef", s->kl_coef, "arithmetic", ARITHMETIC, "extra",
-                             s->extra ? s->extra : json_null(), "files", files);
+                             "kl_coef", s->kl_coef, "precision", model_precision_name(m->precision), "arithmetic",
+                             ARITHMETIC, "extra", s->extra ? s->extra : json_null(), "files", files);
     if (!root) {
         json_decref(files);
         return mem_fail(err, "a checkpoint's state", 0);
@@ -308,7 +308,7 @@ static grpo_status write_folder(const char *folder, const checkpoint_state *stat
     if (status == GRPO_OK && extras)
         status = extras(context, folder, err);
     if (status == GRPO_OK)
-        status = write_state(folder, state, err);
+        status = write_state(folder, state, m, err);
     return status;
 }
 
@@ -417,7 +417,40 @@ grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err)
     return status;
 }
 
-grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, grpo_error *err)
+/* Of a state; f32 where an older version did not say. */
+static model_precision precision_of(const json_t *state)
+{
+    model_precision p;
+    const char *name = json_string_value(json_object_get(state, "precision"));
+    return name && model_precision_parse(&p, name) == 0 ? p : MODEL_F32;
+}
+
+model_precision checkpoint_precision(const char *folder, model_precision wanted)
+{
+    json_t *root;
+    if (wanted != MODEL_AUTO || read_state_json(&root, folder, NULL) != GRPO_OK)
+        return wanted;
+    wanted = precision_of(root);
+    json_decref(root);
+    return wanted;
+}
+
+static grpo_status check_arithmetic(const json_t *state, const char *path, const model *m, grpo_error *err)
+{
+    const char *arithmetic = json_string_value(json_object_get(state, "arithmetic"));
+    if (!arithmetic || strcmp(arithmetic, ARITHMETIC) != 0)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "%s was written under another order of summation (%s); going on from it would not give the "
+                         "bits of the uninterrupted run. Start a new run from it: model=%s",
+                         path, arithmetic ? arithmetic : "not said", path);
+    if (precision_of(state) != m->precision)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "%s was written with precision=%s, this run has %s; resume with the former",
+                         path, model_precision_name(precision_of(state)), model_precision_name(m->precision));
+    return GRPO_OK;
+}
+
+grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, pool *threads,
+                            grpo_error *err)
 {
     json_t *root;
     memset(s, 0, sizeof *s);
@@ -430,14 +463,9 @@ grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, opt
     s->seed = json_integer_value(json_object_get(root, "seed"));
     s->kl_coef = json_number_value(json_object_get(root, "kl_coef"));
     const char *run_id = json_string_value(json_object_get(root, "run_id"));
-    const char *arithmetic = json_string_value(json_object_get(root, "arithmetic"));
     snprintf(s->run_id, sizeof s->run_id, "%s", run_id ? run_id : "");
     s->extra = json_incref(json_object_get(root, "extra"));
-    if (!arithmetic || strcmp(arithmetic, ARITHMETIC) != 0)
-        status = grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                           "%s was written under another order of summation (%s); going on from it would not give the "
-                           "bits of the uninterrupted run. Start a new run from it: model=%s",
-                           path, arithmetic ? arithmetic : "not said", path);
+    status = check_arithmetic(root, path, m, err);
     json_decref(root);
     checkpoint_arrays weights = weights_of(m, (float *const[]){m->params}),
                       moments = moments_of(m, (float *const[]){o->m, o->v});
@@ -445,6 +473,8 @@ grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, opt
         status = checkpoint_read_arrays(path, &weights, err);
     if (status == GRPO_OK)
         status = checkpoint_read_arrays(path, &moments, err);
+    if (status == GRPO_OK)
+        model_refresh(m, threads);
     o->steps = s->optimizer_steps;
     if (status != GRPO_OK)
         checkpoint_state_deinit(s);

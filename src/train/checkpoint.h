@@ -41,11 +41,17 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
  * Damaged ones are passed over; *damaged counts them and err then holds what was wrong with the newest. */
 grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_error *err);
 
+/* What `auto` means for a model in `folder`: the precision of the run that wrote it, so that the policy that was
+ * trained is the one that answers; auto where no run did. Other values come back as they are. */
+model_precision checkpoint_precision(const char *folder, model_precision wanted);
+
 /* The model that a path means: itself, or the newest intact checkpoint when it is a run folder. mem_free *path. */
 grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err);
 
-/* Reads weights, moments and state back. Shapes and names must be the model's. */
-grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, grpo_error *err);
+/* Reads weights (the f32 master; they are rounded where the model is), moments and state back. Shapes, names and
+ * precision must be the model's. */
+grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, pool *threads,
+                            grpo_error *err);
 void checkpoint_state_deinit(checkpoint_state *state);
 
 #endif

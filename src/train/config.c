@@ -52,12 +52,24 @@ static const schema_choice schedule_choices[] = {
     {0},
 };
 
+static const schema_choice precision_choices[] = {
+    {"auto", MODEL_AUTO, "bf16_weights where the model's file stores its matrices as BF16, else f32: no number of the "
+                         "model changes"},
+    {"f32", MODEL_F32, "weights and arithmetic"},
+    {"bf16_weights", MODEL_BF16_WEIGHTS, "sampling and gradients see weights rounded to bf16, computed in f32; the "
+                                         "optimiser keeps an f32 master. Half the bytes to stream when decoding"},
+    {0},
+};
+
 static const schema_row run_rows[] = {
     {.key = "The run", .type = SCHEMA_HEADING, .help = "What is trained, and where the results go."},
     {.key = "model", .type = SCHEMA_PATH, AT(model), .flags = SCHEMA_REQUIRED | SCHEMA_OPTIONAL,
      .help = "The model to train: a Hugging Face folder or a .gguf file."},
     {.key = "output_dir", .type = SCHEMA_PATH, AT(output_dir), .initial = "runs/grpo",
      .help = "The run folder: effective configuration, metrics, samples, checkpoints, plots."},
+    {.key = "precision", .type = SCHEMA_ENUM, AT(precision), .initial = "auto", .choices = precision_choices,
+     .help = "How weights are stored. The ratio is exactly 1 on-policy in each, and a run resumes with the same bits. "
+             "An export as BF16 of a run with bf16_weights is exactly the policy that was trained."},
     {.key = "seed", .type = SCHEMA_LONG, AT(seed), .initial = "0", .min = 0, .max = 9007199254740992.0,
      .help = "Every random number of the run is a function of this seed and of its place in the run."},
     {.key = "threads", .type = SCHEMA_INT, AT(threads), .initial = "0", .min = 0, .max = 1024,

@@ -6,6 +6,7 @@
 #define TRAIN_CONFIG_H
 
 #include "grpo/algo.h"
+#include "model/precision.h"
 #include "train/schema.h"
 
 typedef enum train_activations {
@@ -30,6 +31,7 @@ typedef struct train_reward {
 typedef struct train_config {
     char *model;
     char *output_dir;
+    model_precision precision;
     int64_t seed;
     int threads; /* 0: every core */
 

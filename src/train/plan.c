@@ -33,10 +33,13 @@ static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan
     p->micro_batch_rows = r->micro_batch_rows > 0 ? r->micro_batch_rows : DEFAULT_MICRO_BATCH_ROWS;
     p->batch_rows = (int)rows;
     p->backward_rows = longest_group > p->micro_batch_rows ? (int)longest_group : at_most(rows, p->micro_batch_rows);
-    p->weights = m->layout.total * sizeof(float);
-    p->reference = r->reference ? p->weights : 0;
-    p->gradients = p->weights;
-    p->moments = 2 * p->weights;
+    size_t flat = m->layout.total * sizeof(float);
+    p->type = m->type;
+    p->weights = model_store_bytes(&m->layout, m->type);
+    p->master = m->type == OPS_F32 ? 0 : flat;
+    p->reference = r->reference ? p->weights + (r->reference_follows ? p->master : 0) : 0;
+    p->gradients = flat;
+    p->moments = 2 * flat;
     p->backward = backward_workspace_bytes(m, threads, p->backward_rows, p->batch_rows, p->max_positions);
     engine_plan running = {p->forward_rows, p->slots, 0};
     p->forward = engine_bytes(m, threads, running) + 2 * (size_t)p->max_positions * (size_t)c->rotary_dim * sizeof(float);
@@ -88,8 +91,8 @@ static void set_policy(memory_plan *p, const model *m, pool *threads, const plan
     p->activations = (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c));
     if (r->value)
         plan_value(p, threads, r);
-    p->total = p->weights + p->reference + p->gradients + p->moments + p->keys_values + p->activations + p->forward +
-               p->backward + p->value;
+    p->total = p->weights + p->master + p->reference + p->gradients + p->moments + p->keys_values + p->activations +
+               p->forward + p->backward + p->value;
 }
 
 /* As many whole layers as the budget holds beside the layer inputs. */
@@ -152,7 +155,8 @@ char *memory_plan_text(const memory_plan *p)
 {
     strbuf s = STRBUF_INIT;
     char note[128];
-    line(&s, "weights", p->weights, "f32");
+    line(&s, "weights", p->weights, p->type == OPS_F32 ? "f32" : "matrices rounded to bf16");
+    line(&s, "master", p->master, "f32 weights of the optimiser");
     line(&s, "reference", p->reference, "frozen copy for the KL penalty");
     line(&s, "gradients", p->gradients, "");
     line(&s, "Adam moments", p->moments, "");

@@ -54,7 +54,7 @@ struct trainer {
     engine e;
     tape tape;
     backward_workspace backward;
-    mem_arena grad_arena, reference_arena;
+    mem_arena grad_arena, reference_arena, reference_master; /* master: a following reference's, where weights are rounded */
     float *grad;
     model_weights grad_view, reference; /* reference.layer NULL: none */
     optimizer optimizer;

@@ -29,8 +29,9 @@ void trainer_say_start(trainer *t)
     const train_config *c = t->config;
     const model_config *mc = &t->lm.m->config;
     strbuf changed = STRBUF_INIT;
-    trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s arithmetic on %s, %d threads",
-                c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context, "f32",
+    trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s on %s, %d threads",
+                c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context,
+                t->lm.m->type == OPS_F32 ? "f32 arithmetic" : "f32 arithmetic on weights rounded to bf16 (f32 master)",
                 ops_isa(), pool_threads(t->threads));
     trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,
                 prompt_uses_chat(&t->lm, data_get(t->data, 0), c->data.chat) ? ", through the chat template"

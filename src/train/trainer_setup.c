@@ -114,7 +114,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         longest = eval;
     size_t budget = (size_t)c->train.memory_budget;
     if (budget == 0) /* the weights are in memory already; leave a tenth to the rest of the machine */
-        budget = (machine_memory_available() + t->lm.m->layout.total * sizeof(float)) / 10 * 9;
+        budget = (machine_memory_available() + model_bytes(t->lm.m)) / 10 * 9;
     plan_request r = {
         .prompts = c->rollout.prompts_per_step,
         .group_size = c->group_size,
@@ -124,6 +124,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
+        .reference_follows = c->reference.sync_steps > 0,
         .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
@@ -225,7 +226,7 @@ static grpo_status resume(trainer *t, grpo_error *err)
         return GRPO_OK;
     }
     checkpoint_state state;
-    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, err);
+    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, t->threads, err);
     if (status == GRPO_OK)
         status = trainer_reference_restore(t, path, err);
     if (status == GRPO_OK && t->value.m)
@@ -363,8 +364,10 @@ static grpo_status setup(trainer *t, grpo_error *err)
         status = pool_create(&t->threads, c->threads, err);
     if (status == GRPO_OK)
         status = scoring_create(&t->scoring, rewards, n_rewards, err); /* helpers start before memory is taken */
-    if (status == GRPO_OK)
-        status = language_model_open(&t->lm, c->model, 0, t->threads, err);
+    if (status == GRPO_OK) {
+        model_load_options how = {.precision = checkpoint_precision(c->model, c->precision), .trainable = 1};
+        status = language_model_open(&t->lm, c->model, how, t->threads, err);
+    }
     if (status == GRPO_OK)
         status = language_model_need_text(&t->lm, err);
     if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
@@ -437,6 +440,7 @@ void trainer_destroy(trainer *t)
     model_weights_deinit(&t->reference);
     mem_arena_deinit(&t->grad_arena);
     mem_arena_deinit(&t->reference_arena);
+    mem_arena_deinit(&t->reference_master);
     backward_workspace_deinit(&t->backward);
     tape_deinit(&t->tape);
     engine_deinit(&t->e);

@@ -14,20 +14,29 @@
 
 enum { GROUPS = 5, SAMPLES = 6, LONGEST = 40, POSITIONS = 128 };
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen3", "gemma3", "qwen3-moe"};
+static const struct {
+    const char *name;
+    model_precision precision;
+} MODELS[] = {
+    {"llama-tied", MODEL_F32},          {"llama3-rope", MODEL_F32},   {"qwen3", MODEL_F32},         {"gemma3", MODEL_F32},
+    {"llama-tied", MODEL_BF16_WEIGHTS}, {"qwen3", MODEL_BF16_WEIGHTS}, {"gemma3", MODEL_BF16_WEIGHTS},
+    {"qwen3-moe", MODEL_F32},          {"qwen3-moe", MODEL_BF16_WEIGHTS},
+};
+enum { N_MODELS = sizeof MODELS / sizeof *MODELS, LLAMA3_ROPE = 1 };
 
 typedef struct subject {
     model_files *files;
     model *m;
 } subject;
 
-static void open_subject(subject *s, const char *name)
+static void open_subject(subject *s, int which)
 {
     grpo_error err;
     char relative[256];
-    snprintf(relative, sizeof relative, "models/%s", name);
+    model_load_options how = {.max_context = POSITIONS, .precision = MODELS[which].precision};
+    snprintf(relative, sizeof relative, "models/%s", MODELS[which].name);
     assert_ok(model_files_open(&s->files, test_shared_path(relative), &err), err);
-    assert_ok(model_load(&s->m, s->files, POSITIONS, NULL, &err), err);
+    assert_ok(model_load_as(&s->m, s->files, how, NULL, &err), err);
 }
 
 static void close_subject(subject *s)
@@ -109,12 +118,12 @@ static void assert_same_samples(const rollout_sample *a, const rollout_sample *b
 static void sampled_logprobs_are_the_training_forward(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < sizeof MODELS / sizeof *MODELS; k++)
+    for (int k = 0; k < N_MODELS; k++)
         for (int truncated = 0; truncated < 2; truncated++) {
             grpo_error err;
             subject s;
             bench b;
-            open_subject(&s, MODELS[k]);
+            open_subject(&s, k);
             bench_init(&b, &s, 2, 7, truncated ? NUCLEUS : PLAIN, 1);
             bench_sample(&b, GROUPS);
             size_t n = policy_token_count(b.groups, GROUPS), at = 0;
@@ -150,7 +159,7 @@ static void answers_do_not_depend_on_company(void **state)
     for (int truncated = 0; truncated < 2; truncated++) {
         subject s;
         bench first;
-        open_subject(&s, "llama-tied");
+        open_subject(&s, 0);
         bench_init(&first, &s, threads[0], slots[0], truncated ? NUCLEUS : PLAIN, 0);
         bench_sample(&first, GROUPS);
         for (int v = 1; v < 4; v++) {
@@ -172,7 +181,7 @@ static void one_sample_can_be_drawn_alone(void **state)
     (void)state;
     subject s;
     bench all, one;
-    open_subject(&s, "llama3-rope");
+    open_subject(&s, LLAMA3_ROPE);
     bench_init(&all, &s, 2, 9, NUCLEUS, 0);
     bench_sample(&all, GROUPS);
     bench_init(&one, &s, 1, 1, NUCLEUS, 0);
@@ -197,7 +206,7 @@ static void instruction_sets_agree(void **state)
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
     bench first;
-    open_subject(&s, "llama-tied");
+    open_subject(&s, 0);
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
@@ -275,9 +284,9 @@ static void gradients_do_not_depend_on_batching(void **state)
     } ways[] = {
         {1, 16, 2, 1, 0}, {2, 5, 0, 100000, 0}, {3, 7, 1, 150, 0}, {2, 3, 2, 300, 1}, {1, 16, 0, 1, 1},
     };
-    for (size_t k = 0; k < sizeof MODELS / sizeof *MODELS; k++) {
+    for (int k = 0; k < N_MODELS; k++) {
         subject s;
-        open_subject(&s, MODELS[k]);
+        open_subject(&s, k);
         float *first = NULL;
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
             bench b;
@@ -310,7 +319,7 @@ static void sharing_prompts_changes_rounding_only(void **state)
     subject s;
     bench b;
     grpo_error err;
-    open_subject(&s, "llama-tied");
+    open_subject(&s, 0);
     bench_init(&b, &s, 2, 16, PLAIN, 1);
     bench_sample(&b, GROUPS);
     float *shared = gradient(&b, 1000, 0);
