@@ -20,12 +20,14 @@ static int at_least_one(int a)
     return a < 1 ? 1 : a;
 }
 
-/* Few rows: single panels, each thread taking a run of neighbours, so that the panel fetched ahead is
- * its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
+/* Few rows: single panels (one row: the pairs that its wide tile wants), each thread taking a run of
+ * neighbours, so that the panel fetched ahead is its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
 gemm_plan gemm_plan_for(int threads, int panels, size_t panel_words, int m)
 {
-    if (m <= FEW_ROWS)
-        return (gemm_plan){1, 1, at_least_one(panels / (3 * threads))};
+    if (m <= FEW_ROWS) {
+        const int group = m == 1 ? 2 : 1;
+        return (gemm_plan){group, 1, 1};
+    }
     const int row_blocks = ceil_div(m, BLOCK_ROWS);
     const int cache = at_least_one((int)(GROUP_WORDS / panel_words));
     const int share = at_least_one(panels * row_blocks / (ITEMS_PER_THREAD * threads));
