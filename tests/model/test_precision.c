@@ -10,7 +10,7 @@
 #include "support.h"
 #include "train/gradient_case.h"
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen2", "qwen3", "gemma3", "llama-bf16"};
+static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen2", "qwen3", "gemma3", "qwen3-moe", "llama-bf16"};
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS, WITH_CASE = N_MODELS - 1 /* the last has no gradients */ };
 
 static pool *threads;
