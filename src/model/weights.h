@@ -29,9 +29,18 @@ typedef struct model_expert {
     ops_matrix gate, up, down;
 } model_expert;
 
+/* What an adapter adds to a product y = x W^T: scale (x A^T) B^T, A [rank][in], B [out][rank]. data == NULL: none. */
+typedef struct model_low_rank {
+    ops_matrix a, b;
+    float scale;
+} model_low_rank;
+
 /* Absent parts are NULL (in a matrix: data == NULL). A layer has a dense MLP or a mixture of experts. */
 typedef struct model_layer {
     ops_matrix q, k, v, o, gate, up, down;
+    struct {
+        model_low_rank q, k, v, o, gate, up, down;
+    } lora; /* beside the matrices of the same names; see model/adapter.h */
     ops_matrix router;    /* [experts][hidden] */
     model_expert *expert; /* [experts], part of model_weights.experts; NULL in a dense layer */
     float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
@@ -51,7 +60,8 @@ grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_
 void model_layout_deinit(model_layout *layout);
 int model_layout_find(const model_layout *layout, const char *name); /* -1 when absent */
 
-/* A view on a flat array of layout.total floats; valid while the array is. */
+/* A view on a flat array of layout.total floats, without an adapter; valid while the array is. base NULL: a view
+ * whose parts are all absent. */
 grpo_status model_weights_view(model_weights *w, const model_config *c, float *base, grpo_error *err);
 void model_weights_deinit(model_weights *w);
 

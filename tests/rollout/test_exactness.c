@@ -14,20 +14,46 @@
 
 enum { GROUPS = 5, SAMPLES = 6, LONGEST = 40, POSITIONS = 128 };
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen3", "gemma3", "qwen3-moe"};
+static const char *const MODELS[] = {"llama-tied", "llama3-rope",      "qwen3",       "gemma3",
+                                     "qwen3-moe",  "llama-tied+lora", "gemma3+lora", "qwen3-moe+lora"};
 
 typedef struct subject {
     model_files *files;
     model *m;
 } subject;
 
+/* An adapter of odd rank beside every linear layer that can have one, no part of it zero. */
+static void add_adapter(model *m)
+{
+    static const char *const all[] = {"all-linear"}, *const attention[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    grpo_error err;
+    model_adapter *a;
+    adapter_request r = {.rank = 5, .alpha = 7, .seed = 21};
+    r.targets = m->config.experts > 0 ? attention : all;
+    r.n_targets = m->config.experts > 0 ? 4 : 1;
+    assert_ok(adapter_create(&a, &m->config, &r, &err), err);
+    for (int i = 1; i < a->layout.count; i += 2) {
+        const model_param *p = &a->layout.params[i];
+        float *b = mem_calloc((size_t)p->n * (size_t)p->k, sizeof *b);
+        for (int k = 0; k < p->n * p->k; k++)
+            b[k] = (float)sin(0.37 * k + i) / 4;
+        model_param_import(p, a->params, b);
+        mem_free(b);
+    }
+    model_attach_adapter(m, a);
+}
+
+/* name: of a reference model; "+lora" behind it adds an adapter. */
 static void open_subject(subject *s, const char *name)
 {
     grpo_error err;
     char relative[256];
-    snprintf(relative, sizeof relative, "models/%s", name);
+    const char *plus = strstr(name, "+lora");
+    snprintf(relative, sizeof relative, "models/%.*s", (int)(plus ? (size_t)(plus - name) : strlen(name)), name);
     assert_ok(model_files_open(&s->files, test_shared_path(relative), &err), err);
     assert_ok(model_load(&s->m, s->files, POSITIONS, NULL, &err), err);
+    if (plus)
+        add_adapter(s->m);
 }
 
 static void close_subject(subject *s)
@@ -150,7 +176,7 @@ static void answers_do_not_depend_on_company(void **state)
     for (int truncated = 0; truncated < 2; truncated++) {
         subject s;
         bench first;
-        open_subject(&s, "llama-tied");
+        open_subject(&s, truncated ? "llama-tied" : "llama-tied+lora");
         bench_init(&first, &s, threads[0], slots[0], truncated ? NUCLEUS : PLAIN, 0);
         bench_sample(&first, GROUPS);
         for (int v = 1; v < 4; v++) {
@@ -197,7 +223,7 @@ static void instruction_sets_agree(void **state)
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
     bench first;
-    open_subject(&s, "llama-tied");
+    open_subject(&s, "llama-tied+lora");
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
@@ -243,12 +269,12 @@ static float *gradient(bench *b, int micro_batch_rows, int recompute)
     size_t n = policy_token_count(b->groups, GROUPS);
     double *grad_logp = mem_calloc(n, sizeof *grad_logp), *grad_entropy = mem_calloc(n, sizeof *grad_entropy);
     ops_softmax_row *stats = mem_calloc(n, sizeof *stats);
-    float *grad = mem_calloc(m->layout.total, sizeof *grad);
+    float *grad = mem_calloc(model_trained(m).layout->total, sizeof *grad);
     backward_workspace ws;
     model_weights view;
     make_coefficients(b, GROUPS, grad_logp, grad_entropy, stats);
     assert_ok(backward_workspace_init(&ws, m, b->threads, 3000, 3000, POSITIONS, &err), err);
-    assert_ok(model_weights_view(&view, &m->config, grad, &err), err);
+    assert_ok(model_gradient_view(&view, m, grad, &err), err);
     policy_gradient g = {.grad_logp = grad_logp,
                          .grad_entropy = grad_entropy,
                          .stats = stats,
@@ -291,7 +317,7 @@ static void gradients_do_not_depend_on_batching(void **state)
                 }
             float *grad = gradient(&b, ways[w].micro_batch_rows, ways[w].recompute);
             if (first)
-                assert_memory_equal(grad, first, s.m->layout.total * sizeof *grad);
+                assert_memory_equal(grad, first, model_trained(s.m).layout->total * sizeof *grad);
             else
                 first = grad;
             if (first != grad)
