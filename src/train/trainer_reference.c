@@ -3,14 +3,33 @@
 
 #include "train/trainer_impl.h"
 
+/* Is there a copy? Of what training changes; but where that is a fresh adapter, which adds nothing, the reference is
+ * the model without it, unless it follows the policy later. */
+static int has_copy(const trainer *t)
+{
+    return !t->lm.m->adapter || t->adapter_given || t->config->reference.sync_steps > 0;
+}
+
+size_t trainer_reference_bytes(const trainer *t)
+{
+    return has_copy(t) ? model_trained(t->lm.m).layout->total * sizeof(float) : 0;
+}
+
 grpo_status trainer_reference_init(trainer *t, grpo_error *err)
 {
-    size_t bytes = t->lm.m->layout.total * sizeof(float);
+    const model *m = t->lm.m;
+    if (!has_copy(t))
+        return model_weights_view(&t->reference, &m->config, m->params, err);
+    size_t bytes = trainer_reference_bytes(t);
     grpo_status status = mem_arena_init(&t->reference_arena, bytes, "the reference weights", err);
     if (status != GRPO_OK)
         return status;
-    memcpy(t->reference_arena.base, t->lm.m->params, bytes);
-    return model_weights_view(&t->reference, &t->lm.m->config, (float *)t->reference_arena.base, err);
+    float *copy = (float *)t->reference_arena.base;
+    memcpy(copy, model_trained(m).params, bytes);
+    status = model_weights_view(&t->reference, &m->config, m->adapter ? m->params : copy, err);
+    if (status == GRPO_OK && m->adapter)
+        adapter_view(m->adapter, &t->reference, copy);
+    return status;
 }
 
 typedef struct mix_job {
@@ -40,9 +59,10 @@ void trainer_reference_follow(trainer *t)
 {
     if (!sync_due(t))
         return;
-    size_t n = t->lm.m->layout.total, blocks = n / MIX_BLOCK;
+    model_trainable trained = model_trained(t->lm.m);
+    size_t n = trained.layout->total, blocks = n / MIX_BLOCK;
     float *reference = (float *)t->reference_arena.base;
-    const float *policy = t->lm.m->params;
+    const float *policy = trained.params;
     if (t->config->reference.mixup == 1) {
         memcpy(reference, policy, n * sizeof *reference);
         return;
@@ -59,7 +79,7 @@ static const char *const PREFIX[] = {""};
 
 static checkpoint_arrays stored_reference(const trainer *t, float *const *array)
 {
-    return (checkpoint_arrays){"reference.safetensors", &t->lm.m->layout, PREFIX, array, 1};
+    return (checkpoint_arrays){"reference.safetensors", model_trained(t->lm.m).layout, PREFIX, array, 1};
 }
 
 grpo_status trainer_reference_save(const trainer *t, const char *folder, grpo_error *err)
