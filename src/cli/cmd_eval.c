@@ -15,9 +15,10 @@
 #include "train/evaluate.h"
 
 static const char HELP[] =
-    "usage: grpo eval --model M --data FILE [options]\n\n"
+    "usage: grpo eval --model M [--adapter DIR] --data FILE [options]\n\n"
     "Answers every prompt of a data set, scores the answers, and prints one JSON object: accuracy, reward,\n"
     "pass@k for k = 1, 2, 4, ... up to --n, length, truncated, unscored, seconds.\n\n"
+    "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --reward SPEC        as `grpo score` takes it (default math)\n"
     "  --n N                answers per prompt (default 1)\n"
     "  --temperature T      default 0 with --n 1 (greedy), else 1\n"
@@ -175,10 +176,11 @@ static grpo_status run(const arguments *a, grpo_error *err)
 
 static int parse(arguments *a, int argc, char **argv)
 {
-    enum { MODEL = 1, DATA, REWARD, N, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, LIMIT, SEED, SYSTEM, TEMPLATE, RAW, OUT,
+    enum { MODEL = 1, ADAPTER, DATA, REWARD, N, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, LIMIT, SEED, SYSTEM, TEMPLATE, RAW, OUT,
            SLOTS, THREADS, PRECISION, QUIET, HELP_FLAG };
     static const struct option options[] = {
-        {"model", 1, NULL, MODEL},       {"data", 1, NULL, DATA},
+        {"model", 1, NULL, MODEL},       {"adapter", 1, NULL, ADAPTER},
+        {"data", 1, NULL, DATA},
         {"reward", 1, NULL, REWARD},     {"n", 1, NULL, N},
         {"temperature", 1, NULL, TEMPERATURE}, {"top-p", 1, NULL, TOP_P},
         {"top-k", 1, NULL, TOP_K},       {"min-p", 1, NULL, MIN_P},
@@ -193,6 +195,7 @@ static int parse(arguments *a, int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case MODEL: a->session.model = optarg; break;
+        case ADAPTER: a->session.adapter = optarg; break;
         case DATA: a->path = optarg; break;
         case REWARD: a->reward = optarg; break;
         case N: a->n = atoi(optarg); break;

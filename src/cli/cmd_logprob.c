@@ -10,10 +10,11 @@
 #include "rollout/scalar_head.h"
 
 static const char HELP[] =
-    "usage: grpo logprob --model M [options] [FILE]\n\n"
+    "usage: grpo logprob --model M [--adapter DIR] [options] [FILE]\n\n"
     "Reads one JSON object a line, from FILE or stdin: {\"ids\": [...]}, or {\"messages\": [...]}, or {\"prompt\",\n"
     "\"completion\"} (raw text). Adds \"logprobs\": the natural logarithm of each token's probability given those\n"
     "before it; one fewer than ids, for a completion its tokens only. For messages and texts \"ids\" is added too.\n\n"
+    "  --adapter DIR     a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --temperature T   of the distribution (default 1)\n"
     "  --entropy         adds \"entropy\" of each of those distributions, in nats\n"
     "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
@@ -268,7 +269,8 @@ static grpo_status check_head(const options *o, const char *path, grpo_error *er
 int cmd_logprob(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"model", required_argument, NULL, 'm'}, {"temperature", required_argument, NULL, 't'},
+        {"model", required_argument, NULL, 'm'}, {"adapter", required_argument, NULL, 'A'},
+        {"temperature", required_argument, NULL, 't'},
         {"entropy", no_argument, NULL, 'e'},     {"logits", no_argument, NULL, 'l'},
         {"score", no_argument, NULL, 's'},       {"values", no_argument, NULL, 's'},
         {"threads", required_argument, NULL, 'j'},
@@ -280,6 +282,7 @@ int cmd_logprob(int argc, char **argv)
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': how.model = optarg; break;
+        case 'A': how.adapter = optarg; break;
         case 't': o.temperature = atof(optarg); break;
         case 'e': o.entropy = 1; break;
         case 'l': o.logits = 1; break;

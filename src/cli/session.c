@@ -28,14 +28,17 @@ grpo_status session_open(session *s, const session_options *o, grpo_error *err)
 {
     memset(s, 0, sizeof *s);
     grpo_status status = pool_create(&s->threads, o->threads, err);
-    char *path = NULL;
+    char *path = NULL, *adapter = NULL;
     if (status == GRPO_OK)
         status = checkpoint_resolve(&path, o->model, err);
+    if (status == GRPO_OK && o->adapter)
+        status = checkpoint_resolve(&adapter, o->adapter, err);
     if (status == GRPO_OK) {
         model_load_options how = {.max_context = o->max_context, .precision = checkpoint_precision(path, o->precision)};
-        status = language_model_open(&s->lm, path, how, s->threads, err);
+        status = language_model_open(&s->lm, path, adapter, how, s->threads, err);
     }
     mem_free(path);
+    mem_free(adapter);
     if (status == GRPO_OK) {
         const model_config *c = &s->lm.m->config;
         long positions = o->positions > 0 ? o->positions : (long)(o->slots + 1) * s->lm.m->max_context;

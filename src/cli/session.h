@@ -13,6 +13,7 @@ typedef struct session {
 
 typedef struct session_options {
     const char *model;
+    const char *adapter; /* a PEFT folder beside the model, or NULL */
     int threads;     /* 0: all cores */
     int max_context; /* 0: the model's own */
     int slots;       /* sequences decoded at once */

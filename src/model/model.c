@@ -3,6 +3,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "model/low_rank.h"
 #include "model/transformer.h"
 
 /* Memory for the weights. */
@@ -100,6 +101,7 @@ void model_destroy(model *m)
     for (int i = 0; i < MODEL_MAX_ROPES; i++)
         rope_table_deinit(&m->rope[i]);
     model_weights_deinit(&m->weights);
+    adapter_destroy(m->adapter);
     model_layout_deinit(&m->layout);
     mem_arena_deinit(&m->store);
     mem_arena_deinit(&m->master);
@@ -117,28 +119,65 @@ size_t model_bytes(const model *m)
     return m->store.capacity + m->master.capacity;
 }
 
-uint64_t model_fingerprint(const model *m)
+uint64_t model_base_fingerprint(const model *m)
 {
     return XXH3_64bits(m->store.base, model_store_bytes(&m->layout, m->type));
 }
 
+uint64_t model_fingerprint(const model *m)
+{
+    uint64_t base = model_base_fingerprint(m);
+    const model_adapter *a = m->adapter;
+    return a ? XXH3_64bits_withSeed(a->params, a->layout.total * sizeof *a->params, base) : base;
+}
+
+/* ---- adapter ------------------------------------------------------------------------------------ */
+
+void model_attach_adapter(model *m, model_adapter *a)
+{
+    m->adapter = a;
+    adapter_view(a, &m->weights, a->params);
+}
+
+model_trainable model_trained(const model *m)
+{
+    if (m->adapter)
+        return (model_trainable){&m->adapter->layout, m->adapter->params};
+    return (model_trainable){&m->layout, m->params};
+}
+
+grpo_status model_gradient_view(model_weights *grad, const model *m, float *base, grpo_error *err)
+{
+    grpo_status status = model_weights_view(grad, &m->config, m->adapter ? NULL : base, err);
+    if (status == GRPO_OK && m->adapter)
+        adapter_view(m->adapter, grad, base);
+    return status;
+}
+
 /* ---- workspace --------------------------------------------------------------------------------- */
 
-static size_t row_floats(const model_config *c)
+size_t model_low_width(const model *m)
 {
+    return m->adapter ? LOW_RANK_MOST * (size_t)m->adapter->largest_rank : 0;
+}
+
+static size_t row_floats(const model *m)
+{
+    const model_config *c = &m->config;
     size_t width = (size_t)(c->heads * c->head_dim), kv_width = (size_t)(c->kv_heads * c->head_dim);
-    return 3 * (size_t)c->hidden + 2 * width + 2 * kv_width + 2 * (size_t)moe_dense_width(c);
+    return 3 * (size_t)c->hidden + 2 * width + 2 * kv_width + 2 * (size_t)moe_dense_width(c) + model_low_width(m);
 }
 
-size_t workspace_bytes(const model_config *c, int max_rows)
+size_t workspace_bytes(const model *m, int max_rows)
 {
-    return (size_t)max_rows * row_floats(c) * sizeof(float) + 9 * MEM_ALIGN + moe_scratch_bytes(c, max_rows, 0);
+    return (size_t)max_rows * row_floats(m) * sizeof(float) + 10 * MEM_ALIGN + moe_scratch_bytes(&m->config, max_rows, 0);
 }
 
-grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err)
+grpo_status workspace_init(workspace *ws, const model *m, int max_rows, grpo_error *err)
 {
+    const model_config *c = &m->config;
     memset(ws, 0, sizeof *ws);
-    grpo_status status = mem_arena_init(&ws->arena, workspace_bytes(c, max_rows), "the forward pass", err);
+    grpo_status status = mem_arena_init(&ws->arena, workspace_bytes(m, max_rows), "the forward pass", err);
     if (status != GRPO_OK)
         return status;
     ws->max_rows = max_rows;
@@ -151,6 +190,7 @@ grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, g
         {&ws->x, (size_t)c->hidden}, {&ws->x_mid, (size_t)c->hidden}, {&ws->h, (size_t)c->hidden},
         {&ws->q, width},             {&ws->k, kv_width},              {&ws->v, kv_width},
         {&ws->attn, width},          {&ws->gate, ffn},                {&ws->up, ffn},
+        {&ws->low, model_low_width(m)},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         *parts[i].field = mem_arena_alloc(&ws->arena, (size_t)max_rows * parts[i].columns, sizeof(float));

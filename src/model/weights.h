@@ -34,9 +34,18 @@ typedef struct model_expert {
     ops_matrix gate, up, down;
 } model_expert;
 
+/* What an adapter adds to a product y = x W^T: scale (x A^T) B^T, A [rank][in], B [out][rank]. data == NULL: none. */
+typedef struct model_low_rank {
+    ops_matrix a, b;
+    float scale;
+} model_low_rank;
+
 /* Absent parts are NULL (in a matrix: data == NULL). A layer has a dense MLP or a mixture of experts. */
 typedef struct model_layer {
     ops_matrix q, k, v, o, gate, up, down;
+    struct {
+        model_low_rank q, k, v, o, gate, up, down;
+    } lora; /* beside the matrices of the same names; see model/adapter.h */
     ops_matrix router;    /* [experts][hidden] */
     model_expert *expert; /* [experts], part of model_weights.experts; NULL in a dense layer */
     float *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
@@ -58,8 +67,8 @@ int model_layout_find(const model_layout *layout, const char *name); /* -1 when 
 
 size_t model_store_bytes(const model_layout *layout, ops_type type);
 
-/* A view on a store (64-byte aligned; valid while the memory is), or on a flat f32 array of layout.total
- * floats. */
+/* A view on a store (64-byte aligned; valid while the memory is), or on a flat f32 array of layout.total floats, without
+ * an adapter. base NULL: a view whose parts are all absent. */
 grpo_status model_store_view(model_weights *w, const model_config *c, ops_type type, void *store, grpo_error *err);
 grpo_status model_weights_view(model_weights *w, const model_config *c, float *base, grpo_error *err);
 void model_weights_deinit(model_weights *w);

@@ -217,6 +217,24 @@ static const schema_row machine_rows[] = {
      .unit = "rollouts",
      .help = "In the first rollouts only the value network learns. verl trainer.critic_warmup."},
 
+    {.key = "lora", .type = SCHEMA_SECTION,
+     .help = "Low-rank adapters instead of the weights: the model is frozen, adapters beside its matrices are trained, and "
+             "checkpoints are PEFT folders. The KL reference is the model itself, without a second copy."},
+    {.key = "lora.rank", .type = SCHEMA_INT, AT(lora.rank), .initial = "0", .min = 0, .max = 4096,
+     .help = "Rank of the adapters; 0: every weight is trained. TRL 16, verl 0."},
+    {.key = "lora.alpha", .type = SCHEMA_FLOAT, AT(lora.alpha), .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN, .min = 0,
+     .max = 1e6, .help = "The adapter counts times alpha / rank. null: twice the rank. TRL 32, verl 16."},
+    {.key = "lora.targets", .type = SCHEMA_STRINGS, AT(lora.targets),
+     .help = "Linear layers that get an adapter, as PEFT's target_modules: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+             "down_proj, or longer names; all-linear, the default, means all of these."},
+    {.key = "lora.dropout", .type = SCHEMA_FLOAT, AT(lora.dropout), .initial = "0", .max = 1, .flags = SCHEMA_OPEN_MAX,
+     .help = "Only 0 is possible: with dropout, training would run another policy than the one that was sampled from."},
+    {.key = "lora.rslora", .type = SCHEMA_BOOL, AT(lora.rslora), .initial = "false",
+     .help = "Rank-stabilised scaling: alpha / sqrt(rank)."},
+    {.key = "lora.path", .type = SCHEMA_PATH, AT(lora.path), .flags = SCHEMA_OPTIONAL,
+     .help = "An adapter to start from: a PEFT folder or the run folder of an earlier run; rank, alpha and targets are its own. "
+             "It is the KL reference then."},
+
     {.key = "checkpoint", .type = SCHEMA_SECTION, .help = "What a killed run goes on from (`grpo train --resume`)."},
     {.key = "checkpoint.every", .type = SCHEMA_INT, AT(checkpoint.every), .initial = "50", .min = 0, .max = 1e9, .unit = "steps",
      .help = "Steps between checkpoints; 0: only at the end and on Ctrl-C."},

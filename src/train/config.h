@@ -96,6 +96,15 @@ typedef struct train_config {
     } value; /* PPO's value network; used by advantage_estimator gae */
 
     struct {
+        int rank; /* 0: no adapter, unless path names one */
+        double alpha; /* NAN: twice the rank */
+        schema_strings targets; /* empty: all-linear */
+        double dropout;
+        bool rslora;
+        char *path; /* the adapter to start from; NULL: a fresh one */
+    } lora;
+
+    struct {
         int every; /* steps; 0: only at the end */
         int keep_last;
     } checkpoint;

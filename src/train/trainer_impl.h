@@ -43,6 +43,7 @@ struct trainer {
     trainer_options options;
     pool *threads;
     language_model lm;
+    int adapter_given; /* the run starts from an adapter that exists */
     data_set *data, *eval_data;
     data_view train_view, eval_view;
     data_stream stream;
@@ -88,6 +89,7 @@ grpo_status trainer_sampler_weights(const trainer *t, const grpo_rows *rows, con
 
 /* trainer_reference.c */
 grpo_status trainer_reference_init(trainer *t, grpo_error *err);
+size_t trainer_reference_bytes(const trainer *t); /* that it takes beside the weights in memory */
 void trainer_reference_follow(trainer *t); /* after each step */
 grpo_status trainer_reference_save(const trainer *t, const char *folder, grpo_error *err);
 grpo_status trainer_reference_restore(trainer *t, const char *folder, grpo_error *err);
@@ -107,6 +109,10 @@ void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
 grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err);
 void trainer_say_end(trainer *t);
+
+/* trainer_model.c */
+grpo_status trainer_open_model(trainer *t, grpo_error *err);
+grpo_status trainer_write_adapter_settings(const trainer *t, const char *folder, grpo_error *err);
 
 /* trainer_setup.c */
 grpo_status trainer_checkpoint(trainer *t, grpo_error *err);

@@ -24,6 +24,31 @@ void trainer_say(trainer *t, const char *format, ...)
 
 /* ---- start ------------------------------------------------------------------------------------------------ */
 
+/* "q_proj, v_proj": the kinds of modules that the adapter stands beside. */
+static void put_targets(strbuf *out, const model_adapter *a)
+{
+    for (int i = 0; i < a->count; i++) {
+        const char *name = strrchr(a->modules[i].name, '.') + 1;
+        int earlier = 0;
+        for (int k = 0; k < i && !earlier; k++)
+            earlier = a->modules[k].role == a->modules[i].role;
+        if (!earlier)
+            strbuf_printf(out, "%s%s", i ? ", " : "", name);
+    }
+}
+
+static void say_adapter(trainer *t, const model_adapter *a)
+{
+    strbuf targets = STRBUF_INIT;
+    put_targets(&targets, a);
+    uint64_t base = t->lm.m->layout.parameters, trained = a->layout.parameters;
+    trainer_say(t, "adapter    LoRA rank %d, alpha %g, scale %g (alpha / %s) on %s%s: %.3f M parameters are trained, %.2f%% of %.1f M",
+                a->rank, a->alpha, (double)adapter_scale(a->alpha, a->rank, a->rslora), a->rslora ? "sqrt(rank)" : "rank",
+                strbuf_text(&targets), t->adapter_given ? ", going on from one" : "", (double)trained / 1e6,
+                100.0 * (double)trained / (double)(base + trained), (double)(base + trained) / 1e6);
+    strbuf_deinit(&targets);
+}
+
 void trainer_say_start(trainer *t)
 {
     const train_config *c = t->config;
@@ -33,6 +58,8 @@ void trainer_say_start(trainer *t)
                 c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context,
                 t->lm.m->type == OPS_F32 ? "f32 arithmetic" : "f32 arithmetic on weights rounded to bf16 (f32 master)",
                 ops_isa(), pool_threads(t->threads));
+    if (t->lm.m->adapter)
+        say_adapter(t, t->lm.m->adapter);
     trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,
                 prompt_uses_chat(&t->lm, data_get(t->data, 0), c->data.chat) ? ", through the chat template"
                                                                              : ", as raw text");

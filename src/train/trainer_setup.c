@@ -124,7 +124,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
-        .reference_follows = c->reference.sync_steps > 0,
+        .reference_bytes = trainer_reference_bytes(t),
         .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
@@ -141,6 +141,7 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
     const train_config *c = t->config;
     const memory_plan *p = &t->plan;
     model *m = t->lm.m;
+    size_t trained = model_trained(m).layout->total;
     grpo_status status =
         engine_init(&t->e, m, t->threads, (engine_plan){p->forward_rows, p->slots, p->kv_blocks}, err);
     if (status == GRPO_OK)
@@ -149,17 +150,17 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
         status = backward_workspace_init(&t->backward, m, t->threads, p->backward_rows, p->batch_rows, p->max_positions,
                                          err);
     if (status == GRPO_OK)
-        status = mem_arena_init(&t->grad_arena, m->layout.total * sizeof(float), "gradients", err);
+        status = mem_arena_init(&t->grad_arena, trained * sizeof(float), "gradients", err);
     t->grad = (float *)t->grad_arena.base;
     if (status == GRPO_OK)
-        status = model_weights_view(&t->grad_view, &m->config, t->grad, err);
+        status = model_gradient_view(&t->grad_view, m, t->grad, err);
     optimizer_options o = {.beta1 = c->train.beta1,
                            .beta2 = c->train.beta2,
                            .eps = c->train.adam_eps,
                            .weight_decay = c->train.weight_decay,
                            .max_grad_norm = c->train.max_grad_norm};
     if (status == GRPO_OK)
-        status = optimizer_init(&t->optimizer, m->layout.total, o, err);
+        status = optimizer_init(&t->optimizer, trained, o, err);
     if (status == GRPO_OK && t->value.m)
         status = value_network_start(&t->value, t->threads, p, o, err);
     if (status == GRPO_OK && c->algo.kl_coef != 0)
@@ -289,16 +290,24 @@ static grpo_status write_json_file(const char *folder, const char *name, json_t 
     return status;
 }
 
-/* config.json, generation_config.json and the tokenizer: a checkpoint's folder is a model. */
-static grpo_status write_model_side(void *context, const char *folder, grpo_error *err)
+static grpo_status write_model_settings(trainer *t, const char *folder, grpo_error *err)
 {
-    trainer *t = context;
     model_export e = {.config = &t->lm.m->config,
                       .config_json = model_files_config_json(t->lm.files),
                       .generation_json = model_files_generation_json(t->lm.files)};
     grpo_status status = write_json_file(folder, "config.json", model_export_config_json(&e, "float32"), err);
     if (status == GRPO_OK)
         status = write_json_file(folder, "generation_config.json", model_export_generation_json(&e), err);
+    return status;
+}
+
+/* config.json and generation_config.json, or an adapter's settings, and the tokenizer: a checkpoint's folder is a
+ * model. Then what else of the run is trained or follows. */
+static grpo_status write_model_side(void *context, const char *folder, grpo_error *err)
+{
+    trainer *t = context;
+    grpo_status status = t->lm.m->adapter ? trainer_write_adapter_settings(t, folder, err)
+                                          : write_model_settings(t, folder, err);
     if (status == GRPO_OK)
         status = grpo_tokenizer_write_folder(t->lm.tokenizer, folder, err);
     if (status == GRPO_OK)
@@ -364,14 +373,8 @@ static grpo_status setup(trainer *t, grpo_error *err)
         status = pool_create(&t->threads, c->threads, err);
     if (status == GRPO_OK)
         status = scoring_create(&t->scoring, rewards, n_rewards, err); /* helpers start before memory is taken */
-    if (status == GRPO_OK) {
-        model_load_options how = {.precision = checkpoint_precision(c->model, c->precision), .trainable = 1};
-        status = language_model_open(&t->lm, c->model, how, t->threads, err);
-    }
     if (status == GRPO_OK)
-        status = language_model_need_text(&t->lm, err);
-    if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
-        status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
+        status = trainer_open_model(t, err);
     if (status != GRPO_OK)
         return status;
     if (c->algo.advantage == GRPO_ADV_GAE)
