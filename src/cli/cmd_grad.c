@@ -175,7 +175,7 @@ static grpo_status open_model(model **m, model_files **files, pool *threads, con
     if (status == GRPO_OK)
         status = model_files_open(files, base, err);
     if (status == GRPO_OK)
-        status = model_load(m, *files, 0, threads, err);
+        status = model_load_as(m, *files, (model_load_options){.precision = o->precision, .trainable = !folder}, threads, err);
     if (status == GRPO_OK && folder)
         status = adapter_open(&a, folder, &(*m)->config, err);
     if (status == GRPO_OK && folder)

@@ -145,7 +145,9 @@ void adapter_view(const model_adapter *a, model_weights *w, float *base)
         const adapter_module *m = &a->modules[i];
         const model_param *p = &a->layout.params[2 * i];
         *find_place(&w->layer[m->layer], m->role) = (model_low_rank){
-            .a = {p[0].n, p[0].k, base + p[0].offset}, .b = {p[1].n, p[1].k, base + p[1].offset}, .scale = m->scale};
+            .a = ops_matrix_f32(p[0].n, p[0].k, base + p[0].offset),
+            .b = ops_matrix_f32(p[1].n, p[1].k, base + p[1].offset),
+            .scale = m->scale};
     }
 }
 

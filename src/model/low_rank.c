@@ -45,7 +45,7 @@ void low_rank_grad_input(pool *p, const model_low_rank *low, float *dx, const fl
                          float *transposed)
 {
     int rank = low->a.n, in = low->a.k, out = low->b.n;
-    ops_matrix b = {rank, out, transposed}, a = {in, rank, transposed};
+    ops_matrix b = ops_matrix_f32(rank, out, transposed), a = ops_matrix_f32(in, rank, transposed);
     ops_product down = {.w = b, .y = du, .ldy = rank}, up = {.w = a, .y = dx, .ldy = in, .residual = dx, .ldr = in};
     ops_pack_transposed(p, b, low->b);
     ops_gemm(p, &down, 1, dy, out, m);

@@ -138,7 +138,7 @@ static float *logits(model *m)
     float *x, *z = mem_calloc((size_t)vocab + OPS_PANEL, sizeof *z);
     float *scratch = mem_calloc(ops_head_scratch(threads, m->config.hidden, vocab, 1), sizeof *scratch);
     ops_softmax_row row;
-    assert_ok(workspace_init(&ws, &m->config, TOKENS, &err), err);
+    assert_ok(workspace_init(&ws, m, TOKENS, &err), err);
     assert_ok(kv_store_init(&kv, &m->config, 4, &err), err);
     assert_ok(kv_sequence_init(&sequence, TOKENS, &err), err);
     assert_ok(kv_sequence_extend(&kv, &sequence, TOKENS, &err), err);
