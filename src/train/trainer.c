@@ -92,7 +92,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
                                             t->config->algo.kl_horizon, (double)b.answers);
         trainer_reference_follow(t);
         if (t->config->log.samples)
-            status = trainer_write_samples(t, &b, err);
+            status = trainer_write_samples(t, &b, t->step, err);
         rollout_release(&t->e, b.groups, b.n_groups); /* an evaluation needs the key/value store */
     }
     grpo_status evaluated = GRPO_OK;
