@@ -79,6 +79,7 @@ struct json_t; /* Jansson */
 typedef struct grpo_reward_record {
     const char *prompt;
     size_t prompt_length;
+    const struct json_t *messages; /* the prompt as [{"role", "content"}], system prompt included */
     const char *completion;
     size_t completion_length;
     const char *answer; /* the reference */

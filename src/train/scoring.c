@@ -43,6 +43,7 @@ static grpo_reward_record record_of(const scoring_item *item)
     return (grpo_reward_record){
         .prompt = r->text,
         .prompt_length = r->text ? strlen(r->text) : 0,
+        .messages = r->messages,
         .completion = item->text,
         .completion_length = item->length,
         .answer = r->answer,
