@@ -39,14 +39,14 @@ enum {
 typedef struct grpo_math_options {
     unsigned from;            /* GRPO_MATH_FROM_*; 0 = all */
     int decimal_places;       /* places that a decimal needs to stand for a number that has no finite
-                                 decimal form (1/3, sqrt 2); default 6 */
+                                 decimal form (1/3, sqrt 2); default 7 */
     int percent_is_number;    /* 1 (default): the response 50% also answers the reference 50 */
     int relations_are_sets;   /* 1 (default): 1 < x < 2 also answers the reference (1,2) and back */
     int partial;              /* 1: `score` is the share of right elements for lists, sets, tuples */
     double work;              /* arithmetic budget of one verification; default 1 = about 20 ms */
 } grpo_math_options;
 
-#define GRPO_MATH_OPTIONS_DEFAULT {GRPO_MATH_FROM_ALL, 6, 1, 1, 0, 1.0}
+#define GRPO_MATH_OPTIONS_DEFAULT {GRPO_MATH_FROM_ALL, 7, 1, 1, 0, 1.0}
 
 enum { GRPO_MATH_TEXT = 400 };
 
