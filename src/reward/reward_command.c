@@ -340,7 +340,7 @@ static grpo_status start_workers(command_scorer *self, size_t count, grpo_error 
 
 grpo_status reward_command_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score, destroy, 1};
+    static const reward_class class = {.score = score, .destroy = destroy, .thread_safe = 1};
     if (!argument[strspn(argument, " \t")])
         return grpo_fail(err, GRPO_ERR_CONFIG, "reward command: the program is missing (command:python3 my_reward.py)");
     if (options->workers > MOST_WORKERS)

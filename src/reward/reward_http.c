@@ -228,7 +228,7 @@ static grpo_status prepare(http_scorer *self, const char *scheme, const char *ar
 static grpo_status create(reward_scorer **out, const char *scheme, const char *argument, const grpo_reward_options *options,
                           grpo_error *err)
 {
-    static const reward_class class = {score, destroy, 1};
+    static const reward_class class = {.score = score, .destroy = destroy, .thread_safe = 1};
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (strncmp(argument, "//", 2) != 0 && strncmp(argument, "http://", 7) != 0 && strncmp(argument, "https://", 8) != 0)
         return grpo_fail(err, GRPO_ERR_CONFIG, "reward http: '%s' is no URL (http://host:port/path)", argument);

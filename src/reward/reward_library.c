@@ -132,7 +132,8 @@ static grpo_status load(library_scorer *self, const char *path, const char *argu
 
 grpo_status reward_library_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class classes[] = {{score, destroy, 0}, {score, destroy, 1}};
+    static const reward_class classes[] = {{.score = score, .destroy = destroy},
+                                           {.score = score, .destroy = destroy, .thread_safe = 1}};
     (void)options;
     size_t length = strcspn(argument, ":");
     char *path = mem_strndup(argument, length);

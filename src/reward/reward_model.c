@@ -332,7 +332,7 @@ static grpo_status read_squash(int *sigmoid, const char *text, grpo_error *err)
 
 grpo_status reward_model_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score, destroy, 0};
+    static const reward_class class = {.score = score, .destroy = destroy};
     size_t length = strcspn(argument, ",");
     char squash[64] = "none", *path = mem_strndup(argument, length);
     long context = 8192;
