@@ -114,17 +114,20 @@ static void note_stderr(line_program *p, const char *bytes, size_t n)
     p->tail[p->tail_length] = 0;
 }
 
+/* A program may write to stderr without end: a part of it at a time. */
 static void read_stderr(line_program *p)
 {
+    enum { MOST_READS = 64 };
     char bytes[4096];
-    ssize_t n;
-    while (p->err >= 0 && (n = read(p->err, bytes, sizeof bytes)) != 0) {
+    for (int i = 0; i < MOST_READS && p->err >= 0; i++) {
+        ssize_t n = read(p->err, bytes, sizeof bytes);
         if (n > 0)
             note_stderr(p, bytes, (size_t)n);
+        else if (n == 0)
+            close_end(&p->err);
         else if (errno != EINTR)
             return;
     }
-    close_end(&p->err);
 }
 
 static int has_ended(pid_t pid)

@@ -147,6 +147,10 @@ static int has_prose(math_slice s)
     for (size_t i = 0; i < sizeof openers / sizeof *openers; i++)
         if (n < s.length && math_text_equals((math_slice){s.data, n}, openers[i]))
             return 1;
+    for (size_t i = 2; i + 1 < s.length; i++) /* it's, don't: no primes */
+        if (s.data[i] == '\'' && math_text_is_letter(s.data[i - 1]) && math_text_is_letter(s.data[i - 2]) &&
+            math_text_is_letter(s.data[i + 1]))
+            return 1;
     int digits = 0;
     for (size_t i = 0; i < s.length; i++)
         digits |= math_text_is_digit(s.data[i]);

@@ -55,6 +55,8 @@ static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
     trainer_say(t, "step %llu: held-out accuracy %.1f%%, reward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
                 (unsigned long long)t->step, 100 * result.accuracy, result.reward, result.length, result.answers,
                 result.seconds);
+    if (result.unscored)
+        trainer_say(t, "%zu of %zu held-out answers could not be scored", result.unscored, result.answers);
     return GRPO_OK;
 }
 
