@@ -14,7 +14,7 @@
 #include "base/strbuf.h"
 #include "grpo/template.h"
 #include "grpo/tokenizer.h"
-#include "model/engine.h"
+#include "model/scalar_head.h"
 #include "reward/reward_kinds.h"
 
 enum { FORWARD_ROWS = 1024, MOST_AT_ONCE = 64, KEPT_CONTEXTS = 4, SHARED_LEAST = 2 * OPS_KV_BLOCK };
@@ -127,9 +127,9 @@ static grpo_status read_record(const model_scorer *self, const grpo_reward_recor
     grpo_status status = json_is_array(ids) ? copy_ids(ids, s, &why) : encode(self, r, s, &why);
     if (status == GRPO_ERR_MEMORY)
         return grpo_fail(err, status, "%s", why.message);
-    int vocab = self->m->config.vocab, pad = self->m->config.pad, longest = self->m->max_context;
-    while (status == GRPO_OK && s->n > 1 && s->ids[s->n - 1] == pad)
-        s->n--;
+    int vocab = self->m->config.vocab, longest = self->m->max_context;
+    if (status == GRPO_OK && s->n > 0)
+        s->n = scalar_head_position(&self->m->config, s->ids, s->n) + 1;
     if (status != GRPO_OK)
         reward_unscored(score, "%s", why.message);
     else if (s->n == 0)
