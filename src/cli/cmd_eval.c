@@ -69,6 +69,8 @@ static void write_answer(void *context, const data_record *record, int sample, c
     json_object_set_new(line, "sample", json_integer(sample));
     json_object_set_new(line, "completion", json_string_lossy(item->text, item->length));
     json_object_set_new(line, "reward", json_double(score->reward));
+    if (score->problem[0])
+        json_object_set_new(line, "unscored", json_string_lossy(score->problem, strlen(score->problem)));
     json_object_set_new(line, "correct", score->correct < 0 ? json_null() : json_boolean(score->correct));
     json_object_set_new(line, "tokens", json_integer(item->tokens));
     json_object_set_new(line, "finish", json_string(finish_reason_name(drawn->finish)));
@@ -120,7 +122,8 @@ typedef struct work {
 
 static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
 {
-    train_reward reward = {.spec = (char *)a->reward, .weight = 1};
+    train_reward reward = TRAIN_REWARD_DEFAULT;
+    reward.spec = (char *)a->reward;
     grpo_status status = scoring_create(&w->scoring, &reward, 1, err);
     if (status == GRPO_OK)
         status = session_open(&w->s, &a->session, err);

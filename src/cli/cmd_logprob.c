@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
-#include "rollout/scalar_head.h"
+#include "model/scalar_head.h"
 
 static const char HELP[] =
     "usage: grpo logprob --model M [--adapter DIR] [options] [FILE]\n\n"

@@ -3,7 +3,7 @@
 #define CLI_SESSION_H
 
 #include "rollout/language_model.h"
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 typedef struct session {
     pool *threads;

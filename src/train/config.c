@@ -19,8 +19,21 @@ static const schema_row reward_rows[] = {
     {.key = "weight", .type = SCHEMA_FLOAT, R(weight), .initial = "1", .help = "Factor in the sum; may be negative."},
     {.key = "name", .type = SCHEMA_STRING, R(name), .flags = SCHEMA_OPTIONAL,
      .help = "Its name in metrics and samples. null: the spec up to its first colon."},
+    {.key = "when", .type = SCHEMA_STRING, R(when), .flags = SCHEMA_OPTIONAL,
+     .help = "FIELD=VALUE: counts only for records of the data with this value, such as data_source=gsm8k; a dot leads into an "
+             "object. null: for all."},
+    {.key = "gate", .type = SCHEMA_FLOAT, R(gate), .flags = SCHEMA_OPTIONAL, .initial = "none", .min = -1e6, .max = 1e6,
+     .help = "Where this reward is below it, the others count 0 (a form that must hold before correctness counts). none: no gate."},
+    {.key = "timeout", .type = SCHEMA_FLOAT, R(timeout), .initial = "0", .min = 0, .max = 86400, .unit = "seconds",
+     .help = "Of rewards that run outside: for one answer of a program, for one request to a server. 0: 30."},
+    {.key = "workers", .type = SCHEMA_INT, R(workers), .initial = "0", .min = 0, .max = 256,
+     .help = "Copies of a program that are kept running (0: 1), requests to a server at once (0: 4)."},
+    {.key = "at_once", .type = SCHEMA_INT, R(at_once), .initial = "0", .min = 0, .max = 65536, .unit = "records",
+     .help = "Records that a program is sent before it must answer (0: 1), that a request holds at most (0: 64)."},
+    {.key = "attempts", .type = SCHEMA_INT, R(attempts), .initial = "0", .min = 0, .max = 100,
+     .help = "Of a request that fails or is refused, with a pause that doubles. 0: 4."},
 };
-static const schema reward_schema = {.rows = reward_rows, .count = 3, .size = sizeof(train_reward)};
+static const schema reward_schema = {.rows = reward_rows, .count = sizeof reward_rows / sizeof *reward_rows, .size = sizeof(train_reward)};
 
 static const schema_choice chat_choices[] = {
     {"auto", TRAIN_CHAT_AUTO, "when the model has a chat template"},
@@ -98,6 +111,11 @@ static const schema_row algorithm_rows[] = {
 };
 
 static const schema_row machine_rows[] = {
+    {.key = "reward", .type = SCHEMA_SECTION, .help = "What holds for all rewards."},
+    {.key = "reward.unscored_limit", .type = SCHEMA_FLOAT, AT(reward.unscored_limit), .initial = "0.1", .min = 0, .max = 1,
+     .help = "The run stops when a larger share of a step's answers could not be scored (a reward failed, timed out or gave no "
+             "number). Up to it they are said, and left out of their groups' baselines."},
+
     {.key = "data", .type = SCHEMA_SECTION, .help = "Where prompts and answers come from."},
     {.key = "data.path", .type = SCHEMA_PATH, AT(data.path), .flags = SCHEMA_REQUIRED | SCHEMA_OPTIONAL,
      .help = "Training records: .jsonl or .csv, also as .gz or .zst."},

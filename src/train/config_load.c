@@ -185,7 +185,8 @@ const train_reward *train_config_rewards(const train_config *c, train_reward *si
     *count = c->rewards.count;
     if (c->rewards.count > 0)
         return c->rewards.items;
-    *single = (train_reward){.spec = c->reward_type, .weight = 1};
+    *single = (train_reward)TRAIN_REWARD_DEFAULT;
+    single->spec = c->reward_type;
     *count = 1;
     return single;
 }

@@ -3,7 +3,7 @@
 #ifndef TRAIN_PLAN_H
 #define TRAIN_PLAN_H
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 typedef enum activation_policy {
     ACTIVATIONS_AUTO,

@@ -17,10 +17,9 @@ typedef struct step_batch {
     const data_record **record; /* [prompts] */
     int n_groups;
     size_t answers, tokens; /* B, N */
-    scoring_item *item;     /* [B] */
-    char **text;            /* [B] */
-    scored *score;          /* [B] */
-    double *part;           /* [B][parts] */
+    scoring_batch scoring;
+    const scoring_item *item; /* [B] of scoring */
+    const scored *score;      /* [B] of scoring */
     double *reward;         /* [B] */
     double *reward_baseline; /* [B] remax: the greedy answer's; NULL otherwise */
     size_t *offset;         /* [B + 1] into token arrays */
@@ -68,7 +67,7 @@ struct trainer {
     progress progress;
     diagnose_memory diagnoses;
     double first_eval_accuracy, last_eval_accuracy, began;
-    long finished_answers;
+    step_batch *sampling; /* the rollout in progress */
     int evaluations; /* of the whole run: a first one before a --resume counts */
 };
 
@@ -107,7 +106,8 @@ void trainer_say(trainer *t, const char *format, ...) __attribute__((format(prin
 void trainer_say_start(trainer *t);
 void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
-grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err);
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err);
+const char *trainer_first_problem(const step_batch *b); /* of an answer without a reward */
 void trainer_say_end(trainer *t);
 
 /* trainer_model.c */

@@ -340,6 +340,10 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
 
 static grpo_status check_supported(const train_config *c, grpo_error *err)
 {
+    if (c->algo.advantage == GRPO_ADV_GDPO && c->algo.overlong_buffer > 0)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "advantage_estimator=gdpo normalises each reward by itself and would pass overlong_buffer over: give the "
+                         "punishment as one of the rewards, {spec: \"overlong:max=…,buffer=…\"}, and set overlong_buffer=0");
     if (c->algo.dynamic_sampling)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
                          "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "

@@ -1,7 +1,7 @@
 /* Forward passes over known sequences. */
 #include <string.h>
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 enum { SCORE_ROWS = 512 };
 
