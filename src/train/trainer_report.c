@@ -49,6 +49,30 @@ static void say_adapter(trainer *t, const model_adapter *a)
     strbuf_deinit(&targets);
 }
 
+/* What the preset, the file and the command line together come to, also where it is the default. */
+static void say_algorithm(trainer *t)
+{
+    static const char *const said[] = {"advantage_estimator", "importance_sampling_level", "loss",
+                                       "clip_epsilon_low",    "clip_epsilon_high",         "loss_aggregation",
+                                       "kl_coef",             "kl_estimator",              "kl_place"};
+    enum { KL_COEF = 6 }; /* what follows says nothing where it is 0 */
+    size_t count, presets;
+    const grpo_algo *algo = &t->config->algo;
+    const grpo_option *option = grpo_algo_options(&count);
+    strbuf text = STRBUF_INIT;
+    strbuf_puts(&text, grpo_presets(&presets)[t->config->algorithm].name);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        for (size_t k = 0; k < count; k++) {
+            char value[64];
+            if (strcmp(option[k].key, said[i]) != 0 || (i > KL_COEF && algo->kl_coef == 0))
+                continue;
+            grpo_algo_get(algo, &option[k], value, sizeof value);
+            strbuf_printf(&text, "%s %s %s", i ? "," : ":", said[i], value);
+        }
+    trainer_say(t, "algorithm  %s", strbuf_text(&text));
+    strbuf_deinit(&text);
+}
+
 void trainer_say_start(trainer *t)
 {
     const train_config *c = t->config;
@@ -68,6 +92,7 @@ void trainer_say_start(trainer *t)
     trainer_say(t, "run        %llu steps of %d prompts x %d answers of at most %d tokens, into %s",
                 (unsigned long long)t->steps, c->rollout.prompts_per_step, c->group_size, c->rollout.max_new_tokens,
                 c->output_dir);
+    say_algorithm(t);
     if (train_config_put_changed(&changed, c, NULL) == GRPO_OK)
         trainer_say(t, "settings that differ from the defaults (all of them: %s/config.yaml)\n%s", c->output_dir,
                     strbuf_text(&changed));
