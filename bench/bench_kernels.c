@@ -63,7 +63,7 @@ static void bench_gemm(int m)
 {
     for (int s = 0; s < 4; s++) {
         const int n = shapes[s][0], k = shapes[s][1];
-        ops_product q = {.w = {n, k, numbers(ops_matrix_elements(n, k))}, .y = numbers((size_t)m * n), .ldy = n};
+        ops_product q = {.w = ops_matrix_f32(n, k, numbers(ops_matrix_elements(n, k))), .y = numbers((size_t)m * n), .ldy = n};
         float *x = numbers((size_t)m * k);
         double t;
         BEST(t, ops_gemm(threads, &q, 1, x, k, m));
@@ -75,7 +75,7 @@ static void bench_dw(int m)
 {
     for (int s = 0; s < 3; s++) {
         const int n = shapes[s][0], k = shapes[s][1];
-        ops_matrix dw = {n, k, numbers(ops_matrix_elements(n, k))};
+        ops_matrix dw = ops_matrix_f32(n, k, numbers(ops_matrix_elements(n, k)));
         float *x = numbers((size_t)m * k), *dy = numbers((size_t)m * n);
         double t;
         BEST(t, ops_gemm_dw(threads, dw, dy, n, x, k, m));
@@ -84,7 +84,7 @@ static void bench_dw(int m)
 }
 
 /* One decoding step's products: distinct weights for every layer, then the head. */
-static void bench_decode(void)
+static void bench_decode(ops_type type)
 {
     const int part[][2] = {{QKV, HIDDEN}, {HIDDEN, HIDDEN}, {2 * FFN, HIDDEN}, {HIDDEN, FFN}};
     float *layers = numbers((size_t)LAYERS * (QKV + HIDDEN + 3 * FFN) * HIDDEN);
@@ -95,22 +95,23 @@ static void bench_decode(void)
         double best_layers = 1e9, best_head = 1e9;
         for (int r = 0; r < RUNS; r++) {
             double t = now(); /* layers and head have their best times apart */
-            float *w = layers;
+            ops_product q = {.w = {.data = layers, .type = type}, .y = y};
             for (int l = 0; l < LAYERS; l++)
                 for (int i = 0; i < 4; i++) {
-                    ops_product q = {.w = {part[i][0], part[i][1], w}, .y = y, .ldy = part[i][0]};
-                    ops_gemm(threads, &q, 1, x, part[i][1], m);
-                    w += (size_t)part[i][0] * part[i][1];
+                    q.w.n = q.ldy = part[i][0];
+                    q.w.k = part[i][1];
+                    ops_gemm(threads, &q, 1, x, q.w.k, m);
+                    q.w.data += (size_t)(q.w.n / OPS_PANEL) * ops_panel_words(q.w);
                 }
             double middle = now();
-            ops_head_logits(threads, (ops_matrix){VOCAB, HIDDEN, head}, x, HIDDEN, 1.0f, z, VOCAB, rows, 0, m, scratch);
+            ops_head_logits(threads, (ops_matrix){.n = VOCAB, .k = HIDDEN, .data = head, .type = type}, x, HIDDEN, 1.0f, z, VOCAB, rows, 0, m, scratch);
             double end = now();
             best_layers = middle - t < best_layers ? middle - t : best_layers;
             best_head = end - middle < best_head ? end - middle : best_head;
         }
-        printf("{\"what\": \"decode\", \"threads\": %d, \"isa\": \"%s\", \"rows\": %d, \"layers_ms\": %.2f, \"head_ms\": %.2f, "
-               "\"tokens_per_s\": %.0f}\n",
-               pool_threads(threads), ops_isa(), m, best_layers * 1e3, best_head * 1e3,
+        printf("{\"what\": \"decode\", \"weights\": \"%s\", \"threads\": %d, \"isa\": \"%s\", \"rows\": %d, \"layers_ms\": %.2f, "
+               "\"head_ms\": %.2f, \"tokens_per_s\": %.0f}\n",
+               type == OPS_F32 ? "f32" : "bf16", pool_threads(threads), ops_isa(), m, best_layers * 1e3, best_head * 1e3,
                m / (best_layers + best_head));
         fflush(stdout);
     }
@@ -118,7 +119,7 @@ static void bench_decode(void)
 
 static void bench_head(int m)
 {
-    const ops_matrix w = {VOCAB, HIDDEN, numbers((size_t)VOCAB * HIDDEN)}, dw = {VOCAB, HIDDEN, numbers((size_t)VOCAB * HIDDEN)};
+    const ops_matrix w = ops_matrix_f32(VOCAB, HIDDEN, numbers((size_t)VOCAB * HIDDEN)), dw = ops_matrix_f32(VOCAB, HIDDEN, numbers((size_t)VOCAB * HIDDEN));
     float *h = numbers((size_t)m * HIDDEN), *dh = numbers((size_t)m * HIDDEN), *lp = numbers((size_t)m);
     float *coef = numbers((size_t)m), *scratch = numbers(ops_head_scratch(threads, HIDDEN, VOCAB, m));
     ops_softmax_row *rows = (ops_softmax_row *)numbers(3 * (size_t)m);
@@ -147,9 +148,9 @@ static void bench_elementwise(void)
     printf("{\"what\": \"adamw\", \"gb_per_s\": %.1f}\n", 28e-9 * (double)n / t);
     BEST(t, sum += ops_sum_squares(threads, g, n));
     printf("{\"what\": \"sum_squares\", \"gb_per_s\": %.1f, \"sum\": %g}\n", 4e-9 * (double)n / t, sum);
-    BEST(t, ops_pack_transposed(threads, (ops_matrix){HIDDEN, VOCAB, t2}, (ops_matrix){VOCAB, HIDDEN, p}));
+    BEST(t, ops_pack_transposed(threads, ops_matrix_f32(HIDDEN, VOCAB, t2), ops_matrix_f32(VOCAB, HIDDEN, p)));
     printf("{\"what\": \"pack_transposed\", \"gb_per_s\": %.1f}\n", 8e-9 * (double)n / t);
-    BEST(t, ops_pack(threads, (ops_matrix){VOCAB, HIDDEN, p}, t2, HIDDEN));
+    BEST(t, ops_pack(threads, ops_matrix_f32(VOCAB, HIDDEN, p), t2, HIDDEN));
     printf("{\"what\": \"pack\", \"gb_per_s\": %.1f}\n", 8e-9 * (double)n / t);
 }
 
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
     if (strstr("dw", only))
         bench_dw(1024);
     if (strstr("decode", only))
-        bench_decode();
+        bench_decode(OPS_F32), bench_decode(OPS_BF16);
     if (strstr("head", only))
         bench_head(1024);
     if (strstr("elementwise", only))

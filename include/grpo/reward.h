@@ -39,14 +39,14 @@ enum {
 typedef struct grpo_math_options {
     unsigned from;            /* GRPO_MATH_FROM_*; 0 = all */
     int decimal_places;       /* places that a decimal needs to stand for a number that has no finite
-                                 decimal form (1/3, sqrt 2); default 6 */
+                                 decimal form (1/3, sqrt 2); default 7 */
     int percent_is_number;    /* 1 (default): the response 50% also answers the reference 50 */
     int relations_are_sets;   /* 1 (default): 1 < x < 2 also answers the reference (1,2) and back */
     int partial;              /* 1: `score` is the share of right elements for lists, sets, tuples */
     double work;              /* arithmetic budget of one verification; default 1 = about 20 ms */
 } grpo_math_options;
 
-#define GRPO_MATH_OPTIONS_DEFAULT {GRPO_MATH_FROM_ALL, 6, 1, 1, 0, 1.0}
+#define GRPO_MATH_OPTIONS_DEFAULT {GRPO_MATH_FROM_ALL, 7, 1, 1, 0, 1.0}
 
 enum { GRPO_MATH_TEXT = 400 };
 
@@ -79,6 +79,7 @@ struct json_t; /* Jansson */
 typedef struct grpo_reward_record {
     const char *prompt;
     size_t prompt_length;
+    const struct json_t *messages; /* the prompt as [{"role", "content"}], system prompt included */
     const char *completion;
     size_t completion_length;
     const char *answer; /* the reference */
@@ -96,6 +97,11 @@ typedef struct grpo_reward_item {
     const char *when;   /* NULL, or FIELD=VALUE: counts only for records with that value (a.b leads into objects) */
     int is_gate;        /* 1: where its score is below `gate`, the other rewards count 0 */
     double gate;
+    /* Of rewards that run outside; 0: as the options say. */
+    double timeout; /* seconds for one answer (command) or one request (http); default 30 */
+    int workers;    /* programs kept running (command, default 1), requests at once (http, default 4) */
+    int at_once;    /* records that a program is sent before it answers (1), or that a request holds (64) */
+    int attempts;   /* of a request that fails (http, default 4) */
 } grpo_reward_item;
 
 /* What some kinds of rewards need from outside. */
@@ -108,6 +114,8 @@ typedef struct grpo_reward_options {
     const char *field;    /* field of the record that holds the model's text; NULL: completion */
     int programs_in_records; /* 1: code takes programs from `file`, `program`, or `prompt` and `completion` joined, as
                                 recorded; 0: from the model's text, where a chat model fences it */
+    double timeout;       /* these four as in grpo_reward_item; 0: the kind's default */
+    int workers, at_once, attempts;
 } grpo_reward_options;
 
 typedef struct grpo_reward_set grpo_reward_set;
@@ -122,6 +130,9 @@ const char *grpo_reward_set_name(const grpo_reward_set *set, size_t item);
 
 /* What a user must be told before anything is scored (programs run without a sandbox); NULL: nothing. */
 const char *grpo_reward_set_warning(const grpo_reward_set *set);
+/* How many batches it makes sense to score at once, from as many threads: more than 1 where rewards wait for
+ * programs or servers. */
+int grpo_reward_set_ways(const grpo_reward_set *set);
 
 /* parts[n][count]: each reward's score, NaN where it could not be scored; a reward whose `when` does not
  * hold has NaN too and is left out. total[n]: the weighted sum; NaN where a reward that counts has no

@@ -63,6 +63,9 @@ static void decorate(grpo_algo *algo, grpo_loss_batch *in, check_batch *c)
     algo->off_policy_threshold = 0.05;
     algo->entropy_coef = 0.01;
     algo->kl_clamp = 1;
+    algo->kl_aggregation = GRPO_AGG_SEQ_MEAN_TOKEN_MEAN;
+    algo->entropy_aggregation = GRPO_AGG_FIXED_LENGTH;
+    algo->count_empty_rows = 0;
     if (!whole || algo->loss == GRPO_LOSS_GMPO)
         algo->top_entropy_quantile = 0.6;
     in->sampler_logp = c->sampler;
@@ -192,6 +195,7 @@ void grpo_check_gradients(grpo_check *result, const grpo_algo *base, grpo_check_
         algo.clip_cov_ratio = 0.3; /* of a small batch, so that something is chosen */
         algo.clip_cov_lb = 0;
         algo.kl_cov_ratio = 0.3;
+        algo.kl_cov_coef = 0.7;
         check_loss(result, &algo, report, context);
     }
     if (base)

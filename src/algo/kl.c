@@ -2,15 +2,12 @@
  * controllers of its coefficient. */
 #include "algo/rows.h"
 
+/* Clamped as in verl: d to +-20, then the result to 10, which also cuts off every d beyond. */
 static grpo_kl_value k3(double d, int clamp)
 {
-    double x = -d, slope = -1; /* of x by logp */
-    if (clamp) {
-        x = algo_clamp(x, -20, 20);
-        slope = x == -d ? -1 : 0;
-    }
+    double x = clamp ? algo_clamp(-d, -20, 20) : -d;
     /* expm1(x) - x loses no digits where the policies are close, and is exactly 0 at 0. */
-    grpo_kl_value value = {expm1(x) - x, slope * expm1(x)};
+    grpo_kl_value value = {expm1(x) - x, -expm1(x)};
     if (clamp && value.kl > 10)
         value = (grpo_kl_value){10, 0};
     return value;

@@ -1,4 +1,4 @@
-/* The operations that a transformer is made of, on packed rows, in f32. model/ is written over
+/* The operations that a transformer is made of, on packed rows, in f32 arithmetic. model/ is written over
  * these alone; src/backend/cpu implements them with vector code chosen at run time, and
  * src/backend/ref states each one as plain loops (same order of operations, same bits) that the
  * tests compare with.
@@ -33,20 +33,58 @@ enum {
 
 /* ---- matrices ------------------------------------------------------------------------ */
 
+/* How a matrix is stored. BF16 halves the bytes that decoding streams from memory; the arithmetic on it is
+ * that of f32, so a result has the bits that an f32 matrix of the same (rounded) numbers gives. */
+typedef enum ops_type { OPS_F32, OPS_BF16 } ops_type;
+
 /* A weight W[n][k] (a Linear's [out][in]), packed: panels of 32 output columns, each stored
  * [k][32]; the last panel is padded with zeros (and must stay so). Element (i, j) lies at
- * data[((i / 32) * k + j) * 32 + i % 32]. */
+ * data[((i / 32) * k + j) * 32 + i % 32].
+ * In BF16 a panel is stored [ceil(k / 2)][32][2]: a 32-bit word holds the elements j (even, low half) and
+ * j + 1 of a column, which become f32 by a shift and a mask, and which is the order that AMX and
+ * AVX512-BF16 want. The half behind an odd k is zero. */
 typedef struct ops_matrix {
     int n, k;
-    float *data; /* 64-byte aligned */
+    union {
+        float *data; /* 64-byte aligned */
+        uint32_t *pairs; /* BF16 */
+    };
+    ops_type type;
 } ops_matrix;
 
-/* Elements that a packed [n][k] matrix takes: ceil(n / 32) * 32 * k. */
-size_t ops_matrix_elements(int n, int k);
+static inline ops_matrix ops_matrix_f32(int n, int k, float *data)
+{
+    return (ops_matrix){.n = n, .k = k, .data = data};
+}
 
+static inline ops_matrix ops_matrix_bf16(int n, int k, uint32_t *pairs)
+{
+    return (ops_matrix){.n = n, .k = k, .pairs = pairs, .type = OPS_BF16};
+}
+
+/* 32-bit words of one panel: 32 * k, or 32 * ceil(k / 2) in BF16. */
+static inline size_t ops_panel_words(ops_matrix w)
+{
+    return (size_t)OPS_PANEL * (size_t)(w.type == OPS_BF16 ? (w.k + 1) / 2 : w.k);
+}
+
+/* Rows [first, first + n) of w, first a multiple of 32. */
+static inline ops_matrix ops_matrix_rows(ops_matrix w, int first, int n)
+{
+    w.data += (size_t)(first / OPS_PANEL) * ops_panel_words(w);
+    w.n = n;
+    return w;
+}
+
+/* Elements that a packed [n][k] matrix of f32 takes, ceil(n / 32) * 32 * k, and the bytes in either type. */
+size_t ops_matrix_elements(int n, int k);
+size_t ops_matrix_bytes(ops_type type, int n, int k);
+
+/* Rounding to BF16 is to nearest, ties to even; NaN stays NaN. */
 void ops_pack(pool *p, ops_matrix w, const float *src, int lds);   /* src[n][lds] -> w */
 void ops_unpack(pool *p, float *dst, int ldd, ops_matrix w);       /* w -> dst[n][ldd] */
-void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w);     /* t = W^T: t.n = w.k, t.k = w.n */
+void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w);     /* t (f32) = W^T: t.n = w.k, t.k = w.n */
+void ops_round(pool *p, ops_matrix to, ops_matrix from);           /* to (BF16) = from (f32), same shape */
 
 /* One y[m][w.n] of a product. y = (x W^T) + bias + residual, added in this order after the
  * reduction; bias [n] and residual [m][ldr] may be NULL; residual may be y itself. */
@@ -64,7 +102,7 @@ typedef struct ops_product {
  * inside a chunk it is an fma chain from 0, and chunk sums are added left to right. */
 void ops_gemm(pool *p, const ops_product *products, int count, const float *x, int ldx, int m);
 
-/* dw += dy^T x, dw packed [n][k], dy[m][lddy] with n columns, x[m][ldx] with k columns. Rows are
+/* dw (f32, as all gradients are) += dy^T x, dw packed [n][k], dy[m][lddy] with n columns, x[m][ldx] with k columns. Rows are
  * cut into chunks of 512 from the first; inside a chunk an fma chain over the rows from 0; chunk
  * sums are added to dw in order. */
 void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);

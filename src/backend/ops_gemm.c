@@ -10,6 +10,11 @@ size_t ops_matrix_elements(int n, int k)
     return (size_t)gemm_panels(n) * OPS_PANEL * (size_t)k;
 }
 
+size_t ops_matrix_bytes(ops_type type, int n, int k)
+{
+    return (size_t)gemm_panels(n) * ops_panel_words((ops_matrix){.k = k, .type = type}) * sizeof(uint32_t);
+}
+
 void ops_pack(pool *p, ops_matrix w, const float *src, int lds)
 {
     pack_job job = {.w = w, .src = src, .ld = lds};
@@ -24,9 +29,16 @@ void ops_unpack(pool *p, float *dst, int ldd, ops_matrix w)
 
 void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w)
 {
-    assert(t.n == w.k && t.k == w.n && t.data != w.data);
+    assert(t.n == w.k && t.k == w.n && t.data != w.data && t.type == OPS_F32);
     pack_job job = {.w = t, .from = w};
     pool_run(p, gemm_panels(t.n), 1, ops_kernels()->pack_transposed, &job);
+}
+
+void ops_round(pool *p, ops_matrix to, ops_matrix from)
+{
+    assert(to.n == from.n && to.k == from.k && to.type == OPS_BF16 && from.type == OPS_F32);
+    pack_job job = {.w = to, .from = from};
+    pool_run(p, gemm_panels(to.n), 1, ops_kernels()->round, &job);
 }
 
 void ops_gemm(pool *p, const ops_product *products, int count, const float *x, int ldx, int m)
@@ -39,7 +51,7 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
         assert(products[i].w.k == k);
         panels += gemm_panels(products[i].w.n);
     }
-    const gemm_plan plan = gemm_plan_for(pool_threads(p), panels, k, m);
+    const gemm_plan plan = gemm_plan_for(pool_threads(p), panels, ops_panel_words(products[0].w), m);
     gemm_job job = {.products = products, .x = x, .ldx = ldx, .m = m, .panel_group = plan.panel_group,
                     .row_blocks = plan.row_blocks};
     int groups = 0;
@@ -50,6 +62,7 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
 
 void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
 {
+    assert(dw.type == OPS_F32);
     if (m <= 0)
         return;
     dw_job job = {.dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .m = m};
@@ -71,6 +84,7 @@ void ops_embed(pool *p, float *y, int ldy, ops_matrix w, const int32_t *token, i
 void ops_embed_grad(pool *p, ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m,
                     float scale)
 {
+    assert(dw.type == OPS_F32);
     embed_job job = {.w = dw, .dy = dy, .ld = lddy, .m = m, .token = token, .scale = scale};
     pool_run(p, (dw.k + 15) / 16, 1, ops_kernels()->embed_grad, &job);
 }

@@ -4,7 +4,7 @@
 
 enum {
     FEW_ROWS = 84,                /* six tiles: sampling, where the weights' way from memory counts */
-    GROUP_ELEMENTS = 96 * 1024,   /* weights of a group of panels: 384 KB of the second-level cache */
+    GROUP_WORDS = 96 * 1024,      /* weights of a group of panels: 384 KB of the second-level cache */
     BLOCK_ROWS = 126,             /* nine tiles */
     ITEMS_PER_THREAD = 4,
     DW_LEAST_COLUMNS = 112,       /* the copy of dy must serve several tiles */
@@ -20,14 +20,16 @@ static int at_least_one(int a)
     return a < 1 ? 1 : a;
 }
 
-/* Few rows: single panels, each thread taking a run of neighbours, so that the panel fetched ahead is
- * its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
-gemm_plan gemm_plan_for(int threads, int panels, int k, int m)
+/* Few rows: single panels (one row: the pairs that its wide tile wants), each thread taking a run of
+ * neighbours, so that the panel fetched ahead is its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
+gemm_plan gemm_plan_for(int threads, int panels, size_t panel_words, int m)
 {
-    if (m <= FEW_ROWS)
-        return (gemm_plan){1, 1, at_least_one(panels / (3 * threads))};
+    if (m <= FEW_ROWS) {
+        const int group = m == 1 ? 2 : 1;
+        return (gemm_plan){group, 1, 1};
+    }
     const int row_blocks = ceil_div(m, BLOCK_ROWS);
-    const int cache = at_least_one(GROUP_ELEMENTS / (k * OPS_PANEL));
+    const int cache = at_least_one((int)(GROUP_WORDS / panel_words));
     const int share = at_least_one(panels * row_blocks / (ITEMS_PER_THREAD * threads));
     return (gemm_plan){cache < share ? cache : share, row_blocks, 1};
 }

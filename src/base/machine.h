@@ -6,6 +6,7 @@
 
 size_t machine_memory_available(void); /* bytes this process may still take (system and cgroup) */
 size_t machine_peak_rss(void);         /* bytes, this process so far */
+void machine_reset_peak_rss(void);     /* the peak counts from now on (where the system allows it) */
 double machine_seconds(void);          /* monotonic clock */
 
 /* "512 B", "3.4 MiB", "2.01 GiB" into text. */

@@ -1,5 +1,8 @@
 /* Thread pool with bounded spinning.
  *
+ * The items of a job are cut into one run of neighbours for each thread, so that a thread works on memory that
+ * lies together, job after job; a thread that is done with its own run helps with the others'.
+ *
  * A job is open from its publication until the caller finds no item left. Workers enter an open job by
  * adding themselves to `state` and leave it by taking themselves off; the caller closes the job and
  * waits for those inside alone. A worker whose core was taken away before it entered is not waited
@@ -31,6 +34,12 @@
 
 enum { SPIN_ROUNDS = 20000 }; /* some tens of microseconds, longer than any gap between kernels */
 
+/* Items [next, end) of one thread's run wait to be taken. */
+typedef struct item_run {
+    _Alignas(64) atomic_int next;
+    int end;
+} item_run;
+
 struct pool {
     int threads;
     pthread_t *workers; /* threads - 1 */
@@ -38,9 +47,9 @@ struct pool {
     /* the current job, written by the caller while no worker is inside */
     pool_fn *fn;
     void *context;
-    int items, chunk;
+    int chunk;
+    item_run *runs; /* [threads] */
     _Alignas(64) atomic_ullong state; /* generation << 32 | OPEN | workers inside */
-    _Alignas(64) atomic_int next;
     _Alignas(64) atomic_int sleepers;
     atomic_int stop;
     pthread_mutex_t mutex;
@@ -84,14 +93,33 @@ void pool_fp_leave(uint64_t old)
 
 /* ---- work -------------------------------------------------------------------------- */
 
+static void take_chunks_of(pool *p, item_run *run, int thread)
+{
+    while (atomic_load_explicit(&run->next, memory_order_relaxed) < run->end) {
+        int begin = atomic_fetch_add_explicit(&run->next, p->chunk, memory_order_relaxed);
+        if (begin >= run->end)
+            return;
+        int end = begin + p->chunk < run->end ? begin + p->chunk : run->end;
+        p->fn(p->context, begin, end, thread);
+    }
+}
+
 static void take_chunks(pool *p, int thread)
 {
-    for (;;) {
-        int begin = atomic_fetch_add_explicit(&p->next, p->chunk, memory_order_relaxed);
-        if (begin >= p->items)
-            return;
-        int end = begin + p->chunk < p->items ? begin + p->chunk : p->items;
-        p->fn(p->context, begin, end, thread);
+    for (int i = 0; i < p->threads; i++)
+        take_chunks_of(p, &p->runs[(thread + i) % p->threads], thread);
+}
+
+/* Runs of nearly equal length, whole chunks but for the last. */
+static void cut_into_runs(pool *p, int items)
+{
+    const int64_t chunks = ((int64_t)items + p->chunk - 1) / p->chunk;
+    int64_t begin = 0;
+    for (int t = 0; t < p->threads; t++) {
+        const int64_t end = chunks * (t + 1) / p->threads * p->chunk;
+        atomic_store_explicit(&p->runs[t].next, (int)begin, memory_order_relaxed);
+        begin = end < items ? end : items;
+        p->runs[t].end = (int)begin;
     }
 }
 
@@ -173,9 +201,8 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
     }
     p->fn = fn;
     p->context = context;
-    p->items = items;
     p->chunk = chunk;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    cut_into_runs(p, items);
     publish(p, OPEN);
     take_chunks(p, 0);
     atomic_fetch_and_explicit(&p->state, ~OPEN, memory_order_relaxed);
@@ -226,6 +253,7 @@ grpo_status pool_create(pool **out, int threads, grpo_error *err)
     if (!p)
         return mem_fail(err, "the thread pool", sizeof *p);
     p->workers = mem_calloc((size_t)threads, sizeof *p->workers);
+    p->runs = mem_calloc((size_t)threads, sizeof *p->runs);
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->wake, NULL);
     p->threads = 1;
@@ -233,7 +261,7 @@ grpo_status pool_create(pool **out, int threads, grpo_error *err)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    grpo_status status = p->workers ? GRPO_OK : mem_fail(err, "the thread pool", 0);
+    grpo_status status = p->workers && p->runs ? GRPO_OK : mem_fail(err, "the thread pool", 0);
     if (status == GRPO_OK)
         status = mem_arena_init(&p->scratch, (size_t)threads * POOL_SCRATCH, "the scratch of threads", err);
     while (status == GRPO_OK && p->threads < threads) {
@@ -274,5 +302,6 @@ void pool_destroy(pool *p)
     pthread_mutex_destroy(&p->mutex);
     mem_arena_deinit(&p->scratch);
     mem_free(p->workers);
+    mem_free(p->runs);
     mem_free(p);
 }

@@ -1,7 +1,7 @@
-/* A small thread pool. Work is a range of items; items are handed out from an atomic counter
- * in chunks, so a thread whose core was taken away delays only the chunk it holds. The result of
- * an item must not depend on which thread computes it: that is what makes results independent of
- * the number of threads.
+/* A small thread pool. Work is a range of items, cut into a run for each thread, which takes its run in
+ * chunks and then helps with the others': neighbouring items meet the same caches, and a thread whose core
+ * was taken away delays only the chunk it holds. The result of an item must not depend on which thread
+ * computes it: that is what makes results independent of the number of threads.
  *
  * Workers spin for a bounded time between jobs and then sleep. Every computing thread, the caller
  * inside pool_run included, runs with denormals flushed to zero and rounding to nearest; the

@@ -122,6 +122,12 @@ static void set_entropy(loss_case *l)
         l->in.entropy_token_count += l->in.rows.mask[t];
 }
 
+/* torch.where() of two Python numbers is a float32 tensor, whatever the rest is computed in. */
+static double single(algo_case *c, const char *key, double fallback)
+{
+    return (float)case_number(c, key, fallback);
+}
+
 static void set_loss(loss_case *l, const trl_loss *kind)
 {
     algo_case *c = l->c;
@@ -134,12 +140,12 @@ static void set_loss(loss_case *l, const trl_loss *kind)
     l->algo.kl_bias_correction = case_flag(c, "use_bias_correction_kl", 1);
     l->algo.delta = case_number(c, "delta", INFINITY);
     l->algo.off_policy_threshold = case_number(c, "off_policy_mask_threshold", INFINITY);
-    l->algo.sapo_temperature_pos = case_number(c, "sapo_temperature_pos", 1);
-    l->algo.sapo_temperature_neg = case_number(c, "sapo_temperature_neg", 1.05);
-    l->algo.vespo_k_pos = case_number(c, "vespo_k_pos", 2);
-    l->algo.vespo_lambda_pos = case_number(c, "vespo_lambda_pos", 3);
-    l->algo.vespo_k_neg = case_number(c, "vespo_k_neg", 3);
-    l->algo.vespo_lambda_neg = case_number(c, "vespo_lambda_neg", 2);
+    l->algo.sapo_temperature_pos = single(c, "sapo_temperature_pos", 1);
+    l->algo.sapo_temperature_neg = single(c, "sapo_temperature_neg", 1.05);
+    l->algo.vespo_k_pos = single(c, "vespo_k_pos", 2);
+    l->algo.vespo_lambda_pos = single(c, "vespo_lambda_pos", 3);
+    l->algo.vespo_k_neg = single(c, "vespo_k_neg", 3);
+    l->algo.vespo_lambda_neg = single(c, "vespo_lambda_neg", 2);
     if (kind->loss == GRPO_LOSS_CISPO) { /* capped at epsilon_high itself, no lower bound */
         l->algo.clip_epsilon_low = INFINITY;
         l->algo.clip_epsilon_high -= 1;

@@ -397,6 +397,7 @@ static void add_separate_terms(loss_case *l)
     rest.in.advantage = case_doubles(c, l->like.rows * l->like.cols);
     rest.in.is_weight = NULL;
     verl_set_aggregation(&rest, case_text(c, "loss_agg_mode", "token-mean"));
+    rest.algo.length_epsilon = l->algo.length_epsilon;
     set_kl_and_entropy(&rest);
     loss_case_run(&rest);
     if (case_failed(c))
@@ -414,6 +415,7 @@ void verl_ppo_loss(algo_case *c)
     if (!loss)
         return;
     loss_case l = begin(c, loss, "old_log_prob");
+    l.algo.length_epsilon = 0; /* ppo_loss counts a boolean mask: n + 1e-8 is n in float32 */
     if (!loss->aggregation)
         set_kl_and_entropy(&l);
     loss_case_run(&l);

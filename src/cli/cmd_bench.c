@@ -9,14 +9,16 @@
 #include "base/machine.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
+#include "cli/session.h"
 #include "train/benchmark.h"
 
 static const char HELP[] =
     "usage: grpo bench --model M [options]\n\n"
     "Measures this machine with a model: the ceiling of matrix products and of memory, prefill, decoding at batch\n"
     "1, 8, 32 and 64, and the training step \"32 x 128\" (4 prompts x 8 answers of exactly 128 tokens, one update,\n"
-    "no KL), each with its share of the ceiling.\n\n"
-    "  --json             one JSON object\n"
+    "no KL), each with its share of the ceiling; in f32 and with weights stored as bf16.\n\n"
+    "  --json             one JSON object; the figures with bf16 weights under \"bf16_weights\"\n"
+    "  --precision P      only f32 or bf16_weights\n"
     "  --steps N          training steps timed, the fastest counts (default 2; 0: none)\n"
     "  --memory-budget X  bytes (5G) for the step; default: what the machine has\n"
     "  --activations P    auto, keep, checkpoint, recompute\n"
@@ -30,11 +32,12 @@ static void say(void *context, const char *what)
         fprintf(stderr, "\r\033[K%s", what);
 }
 
-static void print_table(const benchmark_result *r)
+static void print_table(const benchmark_result *r, model_precision precision)
 {
     char planned[32], peak[32];
     machine_format_bytes(planned, r->planned_bytes);
     machine_format_bytes(peak, r->peak_bytes);
+    printf("precision: %s\n", model_precision_name(precision));
     printf("matrix products    %8.1f GFLOP/s   (f32, %s, the model's shapes, 1,024 rows)\n", r->gemm_gflops, ops_isa());
     printf("memory             %8.1f GB/s\n", r->memory_gbps);
     printf("prefill            %8.0f tokens/s  %3.0f%% of the ceiling\n", r->prefill_tps, 100 * r->prefill_share);
@@ -49,7 +52,7 @@ static void print_table(const benchmark_result *r)
     printf("  memory: planned %s, peak %s\n", planned, peak);
 }
 
-static void print_json(const benchmark_result *r)
+static json_t *result_json(const benchmark_result *r)
 {
     json_t *decode = json_object(), *share = json_object();
     for (int i = 0; i < BENCHMARK_BATCHES; i++) {
@@ -58,12 +61,21 @@ static void print_json(const benchmark_result *r)
         json_object_set_new(decode, key, json_real(r->decode_tps[i]));
         json_object_set_new(share, key, json_real(r->decode_share[i]));
     }
-    json_t *line = json_pack(
+    return json_pack(
         "{s:f,s:f,s:f,s:f,s:o,s:o,s:f,s:f,s:{s:f,s:f,s:f},s:I,s:I}", "gemm_gflops", r->gemm_gflops, "memory_gbps",
         r->memory_gbps, "prefill_tps", r->prefill_tps, "prefill_share", r->prefill_share, "decode_tps", decode,
         "decode_share", share, "step_seconds", r->step_seconds, "step_limit_seconds", r->step_limit_seconds,
         "step_phases", "rollout", r->rollout_seconds, "backward", r->backward_seconds, "optimizer",
         r->optimizer_seconds, "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes", (json_int_t)r->planned_bytes);
+}
+
+/* The first precision's figures at the top, those of a second one under its name. */
+static void print_json(const benchmark_result *results, const model_precision *precision, int count)
+{
+    json_t *line = result_json(&results[0]);
+    json_object_set_new(line, "precision", json_string(model_precision_name(precision[0])));
+    if (count > 1)
+        json_object_set_new(line, model_precision_name(precision[1]), result_json(&results[1]));
     char *text = json_text(line);
     puts(text ? text : "{}");
     mem_free(text);
@@ -92,23 +104,38 @@ static int parse_policy(activation_policy *policy, const char *text)
     return -1;
 }
 
-static grpo_status run(const char *path, int n_threads, const benchmark_options *o, int json, grpo_error *err)
+static grpo_status measure(benchmark_result *result, const model_files *files, model_precision precision, pool *threads,
+                           const benchmark_options *o, grpo_error *err)
+{
+    model *m;
+    model_load_options how = {.max_context = 2048, .precision = precision, .trainable = 1};
+    grpo_status status = model_load_as(&m, files, how, threads, err);
+    if (status == GRPO_OK)
+        status = benchmark_run(result, m, threads, o, err);
+    model_destroy(m);
+    say(NULL, "");
+    return status;
+}
+
+/* precision auto: f32, then bf16_weights. */
+static grpo_status run(const char *path, int n_threads, model_precision precision, const benchmark_options *o, int json,
+                       grpo_error *err)
 {
     pool *threads = NULL;
     model_files *files = NULL;
-    model *m = NULL;
-    benchmark_result result;
+    benchmark_result results[2];
+    const model_precision list[2] = {precision == MODEL_AUTO ? MODEL_F32 : precision, MODEL_BF16_WEIGHTS};
+    const int count = precision == MODEL_AUTO ? 2 : 1;
     grpo_status status = pool_create(&threads, n_threads, err);
     if (status == GRPO_OK)
         status = model_files_open(&files, path, err);
-    if (status == GRPO_OK)
-        status = model_load(&m, files, 2048, threads, err);
-    if (status == GRPO_OK)
-        status = benchmark_run(&result, m, threads, o, err);
-    say(NULL, "");
-    if (status == GRPO_OK)
-        (json ? print_json : print_table)(&result);
-    model_destroy(m);
+    for (int i = 0; i < count && status == GRPO_OK; i++) {
+        status = measure(&results[i], files, list[i], threads, o, err);
+        if (status == GRPO_OK && !json)
+            print_table(&results[i], list[i]);
+    }
+    if (status == GRPO_OK && json)
+        print_json(results, list, count);
     model_files_close(files);
     pool_destroy(threads);
     return status;
@@ -119,12 +146,14 @@ int cmd_bench(int argc, char **argv)
     static const struct option long_options[] = {
         {"model", 1, NULL, 'm'},       {"json", 0, NULL, 'j'},          {"steps", 1, NULL, 's'},
         {"memory-budget", 1, NULL, 'b'}, {"activations", 1, NULL, 'a'}, {"prompt-length", 1, NULL, 'p'},
-        {"threads", 1, NULL, 't'},     {"help", 0, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"threads", 1, NULL, 't'},     {"precision", 1, NULL, 'r'},     {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     benchmark_options o = {
         .prompts = 4, .group_size = 8, .completion_length = 128, .prompt_length = 96, .steps = 2, .say = say};
     const char *path = NULL;
     int json = 0, threads = 0;
+    model_precision precision = MODEL_AUTO;
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': path = optarg; break;
@@ -138,6 +167,10 @@ int cmd_bench(int argc, char **argv)
             return 2;
         case 'p': o.prompt_length = atoi(optarg); break;
         case 't': threads = atoi(optarg); break;
+        case 'r':
+            if (session_parse_precision(&precision, "bench", optarg) == 0)
+                break;
+            return 2;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }
@@ -147,5 +180,5 @@ int cmd_bench(int argc, char **argv)
         return 2;
     }
     grpo_error err = {0};
-    return run(path, threads, &o, json, &err) == GRPO_OK ? 0 : jsonl_fail("bench", &err);
+    return run(path, threads, precision, &o, json, &err) == GRPO_OK ? 0 : jsonl_fail("bench", &err);
 }

@@ -15,9 +15,10 @@
 #include "train/evaluate.h"
 
 static const char HELP[] =
-    "usage: grpo eval --model M --data FILE [options]\n\n"
+    "usage: grpo eval --model M [--adapter DIR] --data FILE [options]\n\n"
     "Answers every prompt of a data set, scores the answers, and prints one JSON object: accuracy, reward,\n"
     "pass@k for k = 1, 2, 4, ... up to --n, length, truncated, unscored, seconds.\n\n"
+    "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --reward SPEC        as `grpo score` takes it (default math)\n"
     "  --n N                answers per prompt (default 1)\n"
     "  --temperature T      default 0 with --n 1 (greedy), else 1\n"
@@ -30,6 +31,7 @@ static const char HELP[] =
     "  --raw                no chat template\n"
     "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct\n"
     "  --slots N            answers decoded at once (default 64)\n"
+    "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n"
     "  --quiet              no progress on stderr\n";
 
@@ -67,6 +69,8 @@ static void write_answer(void *context, const data_record *record, int sample, c
     json_object_set_new(line, "sample", json_integer(sample));
     json_object_set_new(line, "completion", json_string_lossy(item->text, item->length));
     json_object_set_new(line, "reward", json_double(score->reward));
+    if (score->problem[0])
+        json_object_set_new(line, "unscored", json_string_lossy(score->problem, strlen(score->problem)));
     json_object_set_new(line, "correct", score->correct < 0 ? json_null() : json_boolean(score->correct));
     json_object_set_new(line, "tokens", json_integer(item->tokens));
     json_object_set_new(line, "finish", json_string(finish_reason_name(drawn->finish)));
@@ -118,7 +122,8 @@ typedef struct work {
 
 static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
 {
-    train_reward reward = {.spec = (char *)a->reward, .weight = 1};
+    train_reward reward = TRAIN_REWARD_DEFAULT;
+    reward.spec = (char *)a->reward;
     grpo_status status = scoring_create(&w->scoring, &reward, 1, NULL, err);
     if (status == GRPO_OK)
         status = session_open(&w->s, &a->session, err);
@@ -174,10 +179,11 @@ static grpo_status run(const arguments *a, grpo_error *err)
 
 static int parse(arguments *a, int argc, char **argv)
 {
-    enum { MODEL = 1, DATA, REWARD, N, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, LIMIT, SEED, SYSTEM, TEMPLATE, RAW, OUT,
-           SLOTS, THREADS, QUIET, HELP_FLAG };
+    enum { MODEL = 1, ADAPTER, DATA, REWARD, N, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, LIMIT, SEED, SYSTEM, TEMPLATE, RAW, OUT,
+           SLOTS, THREADS, PRECISION, QUIET, HELP_FLAG };
     static const struct option options[] = {
-        {"model", 1, NULL, MODEL},       {"data", 1, NULL, DATA},
+        {"model", 1, NULL, MODEL},       {"adapter", 1, NULL, ADAPTER},
+        {"data", 1, NULL, DATA},
         {"reward", 1, NULL, REWARD},     {"n", 1, NULL, N},
         {"temperature", 1, NULL, TEMPERATURE}, {"top-p", 1, NULL, TOP_P},
         {"top-k", 1, NULL, TOP_K},       {"min-p", 1, NULL, MIN_P},
@@ -186,11 +192,13 @@ static int parse(arguments *a, int argc, char **argv)
         {"template", 1, NULL, TEMPLATE}, {"raw", 0, NULL, RAW},
         {"out", 1, NULL, OUT},           {"slots", 1, NULL, SLOTS},
         {"threads", 1, NULL, THREADS},   {"quiet", 0, NULL, QUIET},
-        {"help", 0, NULL, HELP_FLAG},    {NULL, 0, NULL, 0},
+        {"precision", 1, NULL, PRECISION}, {"help", 0, NULL, HELP_FLAG},
+        {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case MODEL: a->session.model = optarg; break;
+        case ADAPTER: a->session.adapter = optarg; break;
         case DATA: a->path = optarg; break;
         case REWARD: a->reward = optarg; break;
         case N: a->n = atoi(optarg); break;
@@ -208,6 +216,10 @@ static int parse(arguments *a, int argc, char **argv)
         case SLOTS: a->session.slots = atoi(optarg); break;
         case THREADS: a->session.threads = atoi(optarg); break;
         case QUIET: a->quiet = 1; break;
+        case PRECISION:
+            if (session_parse_precision(&a->session.precision, "eval", optarg) != 0)
+                return 2;
+            break;
         case HELP_FLAG: fputs(HELP, stdout); return 0;
         default: return 2;
         }

@@ -8,20 +8,23 @@
 #include "base/folder.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/export_source.h"
 #include "cli/jsonl.h"
 #include "grpo/tokenizer.h"
 #include "model/export_gguf.h"
-#include "model/files.h"
-#include "train/checkpoint.h"
 
 static const char HELP[] =
     "usage: grpo export --model M --out FOLDER [--dtype float32|bfloat16|float16] [--overwrite]\n"
-    "       grpo export --model M --out FILE.gguf [--dtype float32|bfloat16|float16|q8_0] [--overwrite]\n\n"
+    "       grpo export --model M --out FILE.gguf [--dtype float32|bfloat16|float16|q8_0] [--overwrite]\n"
+    "       grpo export --model M [--adapter DIR] --adapter-only --out FOLDER\n\n"
     "Writes a model (Hugging Face folder, GGUF file, checkpoint of `grpo train`, or the run folder: then its\n"
     "newest intact checkpoint) for other programs. What is written appears at once, complete.\n\n"
     "A folder gets config.json, generation_config.json, model.safetensors (above 5 GB in shards with an index),\n"
     "tokenizer and chat template, as transformers and vLLM load them. A GGUF file holds all of that for llama.cpp;\n"
     "what llama.cpp would compute otherwise than the model says is refused.\n\n"
+    "With a LoRA adapter the model is written merged, W + scale B A.\n\n"
+    "  --adapter DIR a LoRA adapter beside the model; --model may itself be an adapter's folder, or a run of one\n"
+    "  --adapter-only  writes the adapter alone, as PEFT has it\n"
     "  --dtype T     of the matrices (default float32; also f32, bf16, f16). Vectors stay float32 in GGUF;\n"
     "                q8_0 is for GGUF, where rows that are no multiple of 32 become float16\n"
     "  --gguf        a GGUF file whatever --out is called\n"
@@ -29,8 +32,8 @@ static const char HELP[] =
     "  --overwrite   replaces what is there\n";
 
 typedef struct arguments {
-    const char *model, *out, *type, *pre;
-    int gguf, overwrite;
+    const char *model, *adapter, *out, *type, *pre;
+    int gguf, overwrite, adapter_only;
 } arguments;
 
 static const struct {
@@ -115,19 +118,17 @@ static grpo_status write_gguf(const arguments *a, const model_export *e, const m
     return status;
 }
 
-static grpo_status run(const arguments *a, const char *source, grpo_error *err)
+static grpo_status run(const arguments *a, grpo_error *err)
 {
-    model_files *files;
-    grpo_status status = model_files_open(&files, source, err);
+    export_source source;
+    grpo_status status = export_source_open(&source, a->model, a->adapter, err);
     if (status != GRPO_OK)
         return status;
-    model_export e = {.config = model_files_config(files),
-                      .config_json = model_files_config_json(files),
-                      .generation_json = model_files_generation_json(files),
-                      .read = model_export_read_files,
-                      .context = (void *)files};
-    status = a->gguf ? write_gguf(a, &e, files, err) : write_folder(a, &e, files, err);
-    model_files_close(files);
+    if (a->adapter_only)
+        status = export_adapter(&source, a->out, a->overwrite, err);
+    else
+        status = a->gguf ? write_gguf(a, &source.e, source.files, err) : write_folder(a, &source.e, source.files, err);
+    export_source_close(&source);
     return status;
 }
 
@@ -135,12 +136,15 @@ static int parse(arguments *a, int argc, char **argv)
 {
     static const struct option long_options[] = {
         {"model", 1, NULL, 'm'},     {"out", 1, NULL, 'o'}, {"dtype", 1, NULL, 'd'}, {"gguf", 2, NULL, 'g'},
+        {"adapter", 1, NULL, 'a'},   {"adapter-only", 0, NULL, 'A'},
         {"pre", 1, NULL, 'p'},       {"overwrite", 0, NULL, 'w'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
     };
     const char *type = "float32";
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': a->model = optarg; break;
+        case 'a': a->adapter = optarg; break;
+        case 'A': a->adapter_only = 1; break;
         case 'o': a->out = optarg; break;
         case 'w': a->overwrite = 1; break;
         case 'd': type = optarg; break;
@@ -175,12 +179,7 @@ int cmd_export(int argc, char **argv)
     if (code >= 0)
         return code;
     grpo_error err = {0};
-    char *source;
-    grpo_status status = checkpoint_resolve(&source, a.model, &err);
-    if (status == GRPO_OK)
-        status = run(&a, source, &err);
-    mem_free(source);
-    if (status != GRPO_OK)
+    if (run(&a, &err) != GRPO_OK)
         return jsonl_fail("export", &err);
     printf("%s\n", a.out);
     return 0;

@@ -13,10 +13,11 @@
 #include "rollout/group_sample.h"
 
 static const char HELP[] =
-    "usage: grpo generate --model M [options] [TEXT | FILE.jsonl]\n\n"
+    "usage: grpo generate --model M [--adapter DIR] [options] [TEXT | FILE.jsonl]\n\n"
     "Answers prompts. TEXT is one user message, whose answer is printed as it is drawn; otherwise JSON lines from\n"
     "FILE or stdin, {\"prompt\": text or messages} or {\"messages\": [...]} or {\"ids\": [...]}, get \"completion\"\n"
     "(with --n above 1 \"completions\"), \"completion_ids\" and \"finish\" added.\n\n"
+    "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --n N                answers per prompt (default 1)\n"
     "  --greedy             the most probable token each time\n"
     "  --temperature T      default 1\n"
@@ -29,6 +30,7 @@ static const char HELP[] =
     "  --logprobs           adds \"logprobs\" of the drawn tokens\n"
     "  --raw                prompts are raw text, not user messages\n"
     "  --slots N            answers decoded at once (default 32)\n"
+    "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n";
 
 enum { MOST_STOPS = 32 };
@@ -295,10 +297,11 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
 
 static int parse(arguments *a, int argc, char **argv)
 {
-    enum { MODEL = 1, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, IGNORE_EOS, STOP, SEED, LOGPROBS, RAW, SLOTS, THREADS,
-           HELP_FLAG };
+    enum { MODEL = 1, ADAPTER, N, GREEDY, TEMPERATURE, TOP_P, TOP_K, MIN_P, MAX, MIN, IGNORE_EOS, STOP, SEED, LOGPROBS, RAW, SLOTS,
+           THREADS, PRECISION, HELP_FLAG };
     static const struct option options[] = {
-        {"model", 1, NULL, MODEL},     {"n", 1, NULL, N},
+        {"model", 1, NULL, MODEL},     {"adapter", 1, NULL, ADAPTER},
+        {"n", 1, NULL, N},
         {"greedy", 0, NULL, GREEDY},   {"temperature", 1, NULL, TEMPERATURE},
         {"top-p", 1, NULL, TOP_P},     {"top-k", 1, NULL, TOP_K},
         {"min-p", 1, NULL, MIN_P},     {"max-new-tokens", 1, NULL, MAX},
@@ -306,12 +309,13 @@ static int parse(arguments *a, int argc, char **argv)
         {"ignore-eos", 0, NULL, IGNORE_EOS},
         {"seed", 1, NULL, SEED},       {"logprobs", 0, NULL, LOGPROBS},
         {"raw", 0, NULL, RAW},         {"slots", 1, NULL, SLOTS},
-        {"threads", 1, NULL, THREADS}, {"help", 0, NULL, HELP_FLAG},
-        {NULL, 0, NULL, 0},
+        {"threads", 1, NULL, THREADS}, {"precision", 1, NULL, PRECISION},
+        {"help", 0, NULL, HELP_FLAG},  {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case MODEL: a->session.model = optarg; break;
+        case ADAPTER: a->session.adapter = optarg; break;
         case N: a->n = atoi(optarg); break;
         case GREEDY: a->sampling.temperature = 0; break;
         case TEMPERATURE: a->sampling.temperature = atof(optarg); break;
@@ -330,6 +334,10 @@ static int parse(arguments *a, int argc, char **argv)
         case RAW: a->raw = 1; break;
         case SLOTS: a->session.slots = atoi(optarg); break;
         case THREADS: a->session.threads = atoi(optarg); break;
+        case PRECISION:
+            if (session_parse_precision(&a->session.precision, "generate", optarg) != 0)
+                return 2;
+            break;
         case HELP_FLAG: fputs(HELP, stdout); return 0;
         default: return 2;
         }

@@ -5,14 +5,17 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "model/safetensors.h"
+#include "train/checkpoint.h"
 #include "train/gradient_case.h"
 #include "train/head_case.h"
 
 static const char HELP[] =
-    "usage: grpo grad --model M --case golden.json [--loss NAME] [--adamw [RUN]] [--out FILE]\n\n"
+    "usage: grpo grad --model M [--adapter DIR] --case golden.json [--loss NAME] [--adamw [RUN]] [--out FILE]\n\n"
     "Computes the losses of a case of the form of ../shared/models/*/golden/golden.json (its `grpo` part)\n"
     "with the functions that training uses, and prints one JSON line for each loss: loss, grad_norm, ratio.\n\n"
+    "  --adapter DIR a LoRA adapter beside the model: gradients and steps are the adapter's, the model is frozen\n"
     "  --loss NAME   only this one (seq, seq_length_normalised, tok_seq_mean, tok_token_mean, tok_seq_sum,\n"
     "                tok_fixed_length, tok_seq_mean_kl); a model with a score head has the loss pairwise, one with a\n"
     "                value head value_clipped\n"
@@ -20,11 +23,14 @@ static const char HELP[] =
     "                the parameters after the steps\n"
     "  --adamw       one step of AdamW as the case's `adamw` part says; or RUN: one_step, one_step_clipped,\n"
     "                three_steps, three_steps_clipped (--adamw=RUN)\n"
+    "  --precision P f32 (default), bf16_weights (gradients at weights rounded to bf16) or auto (as the file\n"
+    "                stores them)\n"
     "  --threads N   default: all cores\n";
 
 typedef struct options {
-    const char *model, *file, *loss, *adamw, *out;
+    const char *model, *adapter, *file, *loss, *adamw, *out;
     int threads;
+    model_precision precision;
 } options;
 
 static int fail(const grpo_error *err)
@@ -35,12 +41,12 @@ static int fail(const grpo_error *err)
 
 /* ---- output -------------------------------------------------------------------------------------------------- */
 
-static grpo_status write_array(const char *path, const model *m, const float *array, grpo_error *err)
+static grpo_status write_array(const char *path, const model_layout *layout, const float *array, grpo_error *err)
 {
-    size_t count = (size_t)m->layout.count, largest = 1;
+    size_t count = (size_t)layout->count, largest = 1;
     safetensors_entry *entries = mem_calloc(count, sizeof *entries);
     for (size_t i = 0; entries && i < count; i++) {
-        const model_param *p = &m->layout.params[i];
+        const model_param *p = &layout->params[i];
         entries[i] = (safetensors_entry){.name = p->name,
                                          .dtype = SAFETENSORS_F32,
                                          .rank = p->is_matrix ? 2 : 1,
@@ -54,7 +60,7 @@ static grpo_status write_array(const char *path, const model *m, const float *ar
                                           : mem_fail(err, "the output", largest * sizeof *plain);
     if (status == GRPO_OK) {
         for (size_t i = 0; status == GRPO_OK && i < count; i++) {
-            const model_param *p = &m->layout.params[i];
+            const model_param *p = &layout->params[i];
             model_param_export(p, array, plain);
             status = safetensors_append(&w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
         }
@@ -98,6 +104,7 @@ static grpo_status run_losses(gradient_workspace *w, model *m, gradient_case *c,
                               gradient_result *r, grpo_error *err)
 {
     const char *wanted = o->loss ? o->loss : "seq";
+    const model_layout *layout = model_trained(m).layout;
     grpo_status status = GRPO_OK;
     for (int i = 0; gradient_case_losses[i] && status == GRPO_OK; i++) {
         const char *name = gradient_case_losses[i];
@@ -105,12 +112,12 @@ static grpo_status run_losses(gradient_workspace *w, model *m, gradient_case *c,
             continue;
         if (strcmp(name, "tok_seq_mean_kl") == 0 && !c->ref_logp)
             continue;
-        memset(w->grad, 0, m->layout.total * sizeof *w->grad);
+        memset(w->grad, 0, layout->total * sizeof *w->grad);
         status = gradient_case_run(w, m, c, name, r, err);
         if (status == GRPO_OK)
-            print_result(name, 0, c, r, sqrt(ops_sum_squares(w->e.threads, w->grad, m->layout.total)));
+            print_result(name, 0, c, r, sqrt(ops_sum_squares(w->e.threads, w->grad, layout->total)));
         if (status == GRPO_OK && o->out && strcmp(name, wanted) == 0)
-            status = write_array(o->out, m, w->grad, err);
+            status = write_array(o->out, layout, w->grad, err);
     }
     return status;
 }
@@ -132,20 +139,50 @@ static grpo_status run_adamw(gradient_workspace *w, model *m, gradient_case *c, 
             strstr(o->adamw, "clipped") ? json_number_value(json_object_get(adamw, "max_norm")) : 0,
     };
     optimizer opt;
-    grpo_status status = optimizer_init(&opt, m->layout.total, adam, err);
+    model_trainable trained = model_trained(m);
+    grpo_status status = optimizer_init(&opt, trained.layout->total, adam, err);
     int steps = strncmp(o->adamw, "three", 5) == 0 ? 3 : 1;
     for (int i = 1; i <= steps && status == GRPO_OK; i++) {
         double norm = 0;
         status = gradient_case_run(w, m, c, loss ? loss : "seq", r, err);
         if (status == GRPO_OK)
-            status = optimizer_step(&opt, w->e.threads, m->params, w->grad,
+            status = optimizer_step(&opt, w->e.threads, trained.params, w->grad,
                                     json_number_value(lr ? lr : json_object_get(adamw, "lr")), &norm, err);
+        if (status == GRPO_OK)
+            model_refresh(m, w->e.threads);
         if (status == GRPO_OK)
             print_result(loss ? loss : "seq", i, c, r, norm);
     }
     optimizer_deinit(&opt);
     if (status == GRPO_OK && o->out)
-        status = write_array(o->out, m, m->params, err);
+        status = write_array(o->out, trained.layout, trained.params, err);
+    return status;
+}
+
+/* The model with its adapter; what `model` and `adapter` name is resolved as everywhere. */
+static grpo_status open_model(model **m, model_files **files, pool *threads, const options *o, grpo_error *err)
+{
+    char *path = NULL, *base = NULL, *beside = NULL;
+    const char *folder = NULL;
+    model_adapter *a = NULL;
+    grpo_status status = checkpoint_resolve(&path, o->model, err);
+    if (status == GRPO_OK && o->adapter) {
+        status = checkpoint_resolve(&beside, o->adapter, err);
+        folder = beside;
+    }
+    if (status == GRPO_OK)
+        status = adapter_resolve(&base, &folder, path, err);
+    if (status == GRPO_OK)
+        status = model_files_open(files, base, err);
+    if (status == GRPO_OK)
+        status = model_load_as(m, *files, (model_load_options){.precision = o->precision, .trainable = !folder}, threads, err);
+    if (status == GRPO_OK && folder)
+        status = adapter_open(&a, folder, &(*m)->config, err);
+    if (status == GRPO_OK && folder)
+        model_attach_adapter(*m, a);
+    mem_free(path);
+    mem_free(base);
+    mem_free(beside);
     return status;
 }
 
@@ -183,11 +220,11 @@ static grpo_status run_head(model *m, pool *threads, const options *o, const jso
         status = head_case_run(&w, m, &c, &loss, err);
     if (status == GRPO_OK) {
         json_t *line = json_pack("{s:s,s:f,s:f}", "loss_name", name, "loss", loss, "grad_norm",
-                                 sqrt(ops_sum_squares(threads, w.grad, m->layout.total)));
+                                 sqrt(ops_sum_squares(threads, w.grad, model_trained(m).layout->total)));
         print_line(line);
     }
     if (status == GRPO_OK && o->out)
-        status = write_array(o->out, m, w.grad, err);
+        status = write_array(o->out, model_trained(m).layout, w.grad, err);
     gradient_workspace_deinit(&w);
     head_case_deinit(&c);
     return status;
@@ -201,9 +238,7 @@ static grpo_status run(const options *o, grpo_error *err)
     json_t *root = NULL;
     grpo_status status = pool_create(&threads, o->threads, err);
     if (status == GRPO_OK)
-        status = model_files_open(&files, o->model, err);
-    if (status == GRPO_OK)
-        status = model_load(&m, files, 0, threads, err);
+        status = open_model(&m, &files, threads, o, err);
     if (status == GRPO_OK)
         status = json_parse_file(&root, o->file, (size_t)256 << 20, err);
     if (status == GRPO_OK)
@@ -218,20 +253,26 @@ static grpo_status run(const options *o, grpo_error *err)
 int cmd_grad(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"model", required_argument, NULL, 'm'}, {"case", required_argument, NULL, 'c'},
+        {"model", required_argument, NULL, 'm'}, {"adapter", required_argument, NULL, 'A'}, {"case", required_argument, NULL, 'c'},
         {"loss", required_argument, NULL, 'l'},  {"adamw", optional_argument, NULL, 'a'},
         {"out", required_argument, NULL, 'o'},   {"threads", required_argument, NULL, 't'},
+        {"precision", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
-    options o = {0};
+    options o = {.precision = MODEL_F32};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': o.model = optarg; break;
+        case 'A': o.adapter = optarg; break;
         case 'c': o.file = optarg; break;
         case 'l': o.loss = optarg; break;
         case 'a': o.adamw = optarg ? optarg : "one_step"; break;
         case 'o': o.out = optarg; break;
         case 't': o.threads = atoi(optarg); break;
+        case 'p':
+            if (session_parse_precision(&o.precision, "grad", optarg) != 0)
+                return 2;
+            break;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }

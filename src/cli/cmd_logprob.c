@@ -7,18 +7,20 @@
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
-#include "rollout/scalar_head.h"
+#include "model/scalar_head.h"
 
 static const char HELP[] =
-    "usage: grpo logprob --model M [options] [FILE]\n\n"
+    "usage: grpo logprob --model M [--adapter DIR] [options] [FILE]\n\n"
     "Reads one JSON object a line, from FILE or stdin: {\"ids\": [...]}, or {\"messages\": [...]}, or {\"prompt\",\n"
     "\"completion\"} (raw text). Adds \"logprobs\": the natural logarithm of each token's probability given those\n"
     "before it; one fewer than ids, for a completion its tokens only. For messages and texts \"ids\" is added too.\n\n"
+    "  --adapter DIR     a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --temperature T   of the distribution (default 1)\n"
     "  --entropy         adds \"entropy\" of each of those distributions, in nats\n"
     "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
     "  --score           adds \"score\": what a sequence-classification head says of the sequence; a head on every\n"
     "                    token adds \"values\" (--values is the same). Models with such heads have no log-probs\n"
+    "  --precision P     f32, bf16_weights (half the memory), default auto: as the file stores them\n"
     "  --threads N       default: all cores\n";
 
 typedef struct options {
@@ -267,22 +269,29 @@ static grpo_status check_head(const options *o, const char *path, grpo_error *er
 int cmd_logprob(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"model", required_argument, NULL, 'm'}, {"temperature", required_argument, NULL, 't'},
+        {"model", required_argument, NULL, 'm'}, {"adapter", required_argument, NULL, 'A'},
+        {"temperature", required_argument, NULL, 't'},
         {"entropy", no_argument, NULL, 'e'},     {"logits", no_argument, NULL, 'l'},
         {"score", no_argument, NULL, 's'},       {"values", no_argument, NULL, 's'},
         {"threads", required_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"precision", required_argument, NULL, 'p'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     options o = {.temperature = 1};
     session_options how = {.slots = 1};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': how.model = optarg; break;
+        case 'A': how.adapter = optarg; break;
         case 't': o.temperature = atof(optarg); break;
         case 'e': o.entropy = 1; break;
         case 'l': o.logits = 1; break;
         case 's': o.score = 1; break;
         case 'j': how.threads = atoi(optarg); break;
+        case 'p':
+            if (session_parse_precision(&how.precision, "logprob", optarg) != 0)
+                return 2;
+            break;
         case 'h': fputs(HELP, stdout); return 0;
         default: return 2;
         }

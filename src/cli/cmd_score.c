@@ -22,6 +22,10 @@ static const char HELP[] =
     "  --name NAME       name of the reward before it\n"
     "  --when FIELD=V    count the reward before it only for records with this value\n"
     "  --gate X          where the reward before it is below X, the others count 0\n"
+    "  --timeout S       seconds that the reward before it may take: one answer of a program, one request (30)\n"
+    "  --workers N       copies of the program before it (1), requests to the server before it at once (4)\n"
+    "  --at-once N       records that the program before it gets ahead (1), that a request holds (64)\n"
+    "  --attempts N      of a request that fails (4)\n"
     "  --explain         add \"explain\": what was extracted, how it was read, why it was judged so\n"
     "  --field NAME      field that holds the model's text (default completion)\n"
     "  --base DIR        folder that file names in records are relative to\n"
@@ -202,6 +206,15 @@ static int read_size(const char *text, size_t *out)
     return 1;
 }
 
+static int read_count(const char *text, int *out)
+{
+    double number;
+    if (!read_number(text, 1, 65536, &number))
+        return 0;
+    *out = (int)number;
+    return 1;
+}
+
 /* An option that belongs to the reward before it. */
 static int set_item_option(options *o, int option, const char *value)
 {
@@ -212,6 +225,10 @@ static int set_item_option(options *o, int option, const char *value)
         return read_number(value, -1e6, 1e6, &item->weight);
     if (option == 'g')
         return item->is_gate = 1, read_number(value, -1e6, 1e6, &item->gate);
+    if (option == 'o')
+        return read_number(value, 0.001, 86400, &item->timeout);
+    if (option == 'k' || option == 'a' || option == 'A')
+        return read_count(value, option == 'k' ? &item->workers : option == 'a' ? &item->at_once : &item->attempts);
     if (option == 'n')
         item->name = value;
     else
@@ -221,15 +238,17 @@ static int set_item_option(options *o, int option, const char *value)
 
 static int read_option(options *o, int option, const char *value)
 {
-    double number = 0;
+    int batch;
+    char kind[32];
     switch (option) {
     case 'r':
         if (o->count == MAX_REWARDS)
             return 0;
         o->items[o->count++] = (grpo_reward_item){.spec = value, .weight = 1};
-        o->math |= strcmp(value, "math") == 0 || strncmp(value, "math:", 5) == 0;
+        reward_kind_of(kind, value);
+        o->math |= strcmp(kind, "math") == 0;
         return 1;
-    case 'w': case 'g': case 'n': case 'W': return set_item_option(o, option, value);
+    case 'w': case 'g': case 'n': case 'W': case 'o': case 'k': case 'a': case 'A': return set_item_option(o, option, value);
     case 'e': return o->explain = 1;
     case 'f': o->reward.field = value; return 1;
     case 'b': o->reward.base = value; return 1;
@@ -237,14 +256,11 @@ static int read_option(options *o, int option, const char *value)
     case 'm': return read_size(value, &o->reward.memory);
     case 'u': return o->reward.unsafe = 1;
     case 'T':
-        if (!read_number(value, 1, 1024, &number))
-            return 0;
-        o->reward.threads = (int)number;
-        return 1;
+        return read_count(value, &o->reward.threads);
     case 'B':
-        if (!read_number(value, 1, 65536, &number))
+        if (!read_count(value, &batch))
             return 0;
-        o->batch = (long)number;
+        o->batch = batch;
         return 1;
     default: return 0;
     }
@@ -264,6 +280,8 @@ int cmd_score(int argc, char **argv)
         {"reward", required_argument, NULL, 'r'}, {"weight", required_argument, NULL, 'w'},
         {"name", required_argument, NULL, 'n'},   {"when", required_argument, NULL, 'W'},
         {"gate", required_argument, NULL, 'g'},   {"explain", no_argument, NULL, 'e'},
+        {"timeout", required_argument, NULL, 'o'}, {"workers", required_argument, NULL, 'k'},
+        {"at-once", required_argument, NULL, 'a'}, {"attempts", required_argument, NULL, 'A'},
         {"field", required_argument, NULL, 'f'},  {"base", required_argument, NULL, 'b'},
         {"test-timeout", required_argument, NULL, 't'}, {"memory", required_argument, NULL, 'm'},
         {"unsafe", no_argument, NULL, 'u'},       {"threads", required_argument, NULL, 'T'},

@@ -1,5 +1,7 @@
 /* Opening a model for a command. */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/machine.h"
 #include "cli/session.h"
@@ -7,16 +9,36 @@
 
 enum { FORWARD_ROWS = 1024 };
 
+int session_parse_precision(model_precision *p, const char *command, const char *name)
+{
+    if (model_precision_parse(p, name) == 0)
+        return 0;
+    fprintf(stderr, "grpo %s: --precision is auto, f32 or bf16_weights, not '%s'\n", command, name);
+    return -1;
+}
+
+static void say_precision(const session *s, const session_options *o)
+{
+    const model *m = s->lm.m;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "precision: %s%s\n", model_precision_name(m->precision), o->precision == MODEL_AUTO ? " (auto)" : "");
+}
+
 grpo_status session_open(session *s, const session_options *o, grpo_error *err)
 {
     memset(s, 0, sizeof *s);
     grpo_status status = pool_create(&s->threads, o->threads, err);
-    char *path = NULL;
+    char *path = NULL, *adapter = NULL;
     if (status == GRPO_OK)
         status = checkpoint_resolve(&path, o->model, err);
-    if (status == GRPO_OK)
-        status = language_model_open(&s->lm, path, o->max_context, s->threads, err);
+    if (status == GRPO_OK && o->adapter)
+        status = checkpoint_resolve(&adapter, o->adapter, err);
+    if (status == GRPO_OK) {
+        model_load_options how = {.max_context = o->max_context, .precision = checkpoint_precision(path, o->precision)};
+        status = language_model_open(&s->lm, path, adapter, how, s->threads, err);
+    }
     mem_free(path);
+    mem_free(adapter);
     if (status == GRPO_OK) {
         const model_config *c = &s->lm.m->config;
         long positions = o->positions > 0 ? o->positions : (long)(o->slots + 1) * s->lm.m->max_context;
@@ -29,7 +51,9 @@ grpo_status session_open(session *s, const session_options *o, grpo_error *err)
                             .kv_blocks = (int)blocks};
         status = engine_init(&s->e, s->lm.m, s->threads, plan, err);
     }
-    if (status != GRPO_OK)
+    if (status == GRPO_OK)
+        say_precision(s, o);
+    else
         session_close(s);
     return status;
 }

@@ -118,9 +118,14 @@ static const safetensors_tensor *find(const adapter_files *f, const char *module
     return safetensors_find(&f->tensors, name);
 }
 
-static int is_linear(model_tensor_role role)
+int adapter_role_is_linear(model_tensor_role role)
 {
     return (role >= MODEL_T_Q && role <= MODEL_T_O) || (role >= MODEL_T_GATE && role <= MODEL_T_DOWN);
+}
+
+float adapter_scale(double alpha, int rank, int rslora)
+{
+    return (float)(alpha / (rslora ? sqrt((double)rank) : (double)rank));
 }
 
 static grpo_status add_module(adapter_files *f, const model_tensor *t, const json_t *config, const char *where, grpo_error *err)
@@ -141,7 +146,8 @@ static grpo_status add_module(adapter_files *f, const model_tensor *t, const jso
     if (!(rank >= 1 && rank <= MAX_RANK))
         return grpo_fail(err, GRPO_ERR_CONFIG, "%s: the rank of %s must be from 1 to %d", where, m.name, (int)MAX_RANK);
     m.rank = (int)rank;
-    m.scale = (float)(alpha / (f->rslora ? sqrt(rank) : rank));
+    m.alpha = alpha;
+    m.scale = adapter_scale(alpha, m.rank, f->rslora);
     if (a->dtype > SAFETENSORS_BF16 || b->dtype > SAFETENSORS_BF16)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: %s is stored as %s (F32, F16 and BF16 are supported)",
                          f->tensors.path, m.name, safetensors_dtype_name(a->dtype > SAFETENSORS_BF16 ? a->dtype : b->dtype));
@@ -162,7 +168,7 @@ static grpo_status list_modules(adapter_files *f, const model_config *c, const j
     if (!f->modules)
         return mem_fail(err, "the adapter's modules", n * sizeof *f->modules);
     while (model_tensor_next(&w))
-        if (is_linear(w.tensor.role)) {
+        if (adapter_role_is_linear(w.tensor.role)) {
             grpo_status status = add_module(f, &w.tensor, config, where, err);
             if (status != GRPO_OK)
                 return status;
@@ -252,6 +258,15 @@ grpo_status adapter_files_read(const adapter_files *f, int module, float *a, flo
     return status == GRPO_OK ? decode(f, m, B_END, (size_t)m->out * (size_t)m->rank, b, err) : status;
 }
 
+int adapter_is_folder(const char *path)
+{
+    char *config = file_join(path, "adapter_config.json"), *model = file_join(path, "config.json");
+    int is = config && model && file_exists(config) && !file_exists(model);
+    mem_free(config);
+    mem_free(model);
+    return is;
+}
+
 grpo_status adapter_base_path(char **out, const char *folder, grpo_error *err)
 {
     json_t *config = NULL;
@@ -272,4 +287,16 @@ grpo_status adapter_base_path(char **out, const char *folder, grpo_error *err)
     mem_free(where);
     mem_free(beside);
     return status;
+}
+
+grpo_status adapter_resolve(char **model, const char **adapter, const char *path, grpo_error *err)
+{
+    *model = NULL;
+    if (!adapter_is_folder(path))
+        return (*model = mem_strdup(path)) ? GRPO_OK : mem_fail(err, "a file name", strlen(path));
+    if (*adapter)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "%s is an adapter itself: another one cannot stand beside it; export it merged first",
+                         path);
+    *adapter = path;
+    return adapter_base_path(model, path, err);
 }

@@ -32,17 +32,37 @@ static json_t *targets_json(const adapter_module *modules, int count, int layers
     return list;
 }
 
+/* Module name -> value, for the modules that differ from the adapter's own value. */
+static json_t *rank_pattern(const adapter_settings *s, const adapter_module *modules, int count)
+{
+    json_t *pattern = json_object();
+    for (int i = 0; i < count; i++)
+        if (modules[i].rank != s->rank)
+            json_object_set_new(pattern, modules[i].name, json_integer(modules[i].rank));
+    return pattern;
+}
+
+static json_t *alpha_pattern(const adapter_settings *s, const adapter_module *modules, int count)
+{
+    json_t *pattern = json_object();
+    for (int i = 0; i < count; i++)
+        if (modules[i].alpha != s->alpha)
+            json_object_set_new(pattern, modules[i].name, json_real(modules[i].alpha));
+    return pattern;
+}
+
 static json_t *config_json(const adapter_settings *s, const adapter_module *modules, int count)
 {
     static const char *const tasks[] = {[MODEL_HEAD_LM] = "CAUSAL_LM", [MODEL_HEAD_SEQUENCE] = "SEQ_CLS",
                                         [MODEL_HEAD_TOKEN] = "TOKEN_CLS"};
     json_t *alpha = s->alpha == (double)(int)s->alpha ? json_integer((int)s->alpha) : json_real(s->alpha);
-    return json_pack("{s:s,s:s?,s:s,s:i,s:o,s:f,s:s,s:b,s:b,s:b,s:b,s:b,s:o,s:n,s:n,s:n,s:n,s:{},s:{}}", "peft_type", "LORA",
+    return json_pack("{s:s,s:s?,s:s,s:i,s:o,s:f,s:s,s:b,s:b,s:b,s:b,s:b,s:o,s:n,s:n,s:n,s:n,s:o,s:o}", "peft_type", "LORA",
                      "base_model_name_or_path", s->base, "task_type", tasks[s->config->head], "r", s->rank, "lora_alpha",
                      alpha, "lora_dropout", 0.0, "bias", "none", "use_rslora", s->rslora, "use_dora", 0, "fan_in_fan_out",
                      0, "inference_mode", 1, "init_lora_weights", 1, "target_modules",
                      targets_json(modules, count, s->config->layers), "modules_to_save", "layers_to_transform",
-                     "layers_pattern", "revision", "rank_pattern", "alpha_pattern");
+                     "layers_pattern", "revision", "rank_pattern", rank_pattern(s, modules, count),
+                     "alpha_pattern", alpha_pattern(s, modules, count));
 }
 
 typedef struct part {
@@ -94,20 +114,26 @@ static grpo_status write_tensors(const char *path, const adapter_module *modules
     return status;
 }
 
+grpo_status adapter_write_config(const char *folder, const adapter_settings *settings, const adapter_module *modules,
+                                 int count, grpo_error *err)
+{
+    char *path = file_join(folder, "adapter_config.json");
+    json_t *json = config_json(settings, modules, count);
+    grpo_status status =
+        path && json ? json_write_file(path, json, err) : mem_fail(err, "the adapter's configuration", 0);
+    json_decref(json);
+    mem_free(path);
+    return status;
+}
+
 grpo_status adapter_write(const char *folder, const adapter_settings *settings, const adapter_module *modules,
                           int count, adapter_read *read, void *context, grpo_error *err)
 {
-    char *tensors = file_join(folder, "adapter_model.safetensors"), *config = file_join(folder, "adapter_config.json");
-    json_t *json = config_json(settings, modules, count);
-    grpo_status status = GRPO_OK;
-    if (!tensors || !config || !json)
-        status = mem_fail(err, "the adapter's configuration", 0);
+    char *tensors = file_join(folder, "adapter_model.safetensors");
+    grpo_status status = tensors ? write_tensors(tensors, modules, count, read, context, err)
+                                 : mem_fail(err, "a file name", strlen(folder));
     if (status == GRPO_OK)
-        status = write_tensors(tensors, modules, count, read, context, err);
-    if (status == GRPO_OK)
-        status = json_write_file(config, json, err);
-    json_decref(json);
+        status = adapter_write_config(folder, settings, modules, count, err);
     mem_free(tensors);
-    mem_free(config);
     return status;
 }

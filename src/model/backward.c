@@ -52,13 +52,13 @@ static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of
     return b->groups[g].tape_row + (u.first - first_of_group);
 }
 
-/* ---- gradients of one product, and of one norm ---------------------------------------------------- */
+/* ---- gradients of one product, of the adapter beside it, and of one norm ---------------------------------------------------- */
 
 /* dx (=, or += when residual is dx) dy W; dw += dy^T x; db += column sums of dy. */
 static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, float *db, float *dx, const float *residual,
                          const float *dy, const float *x, int m)
 {
-    ops_matrix t = {w.k, w.n, b->ws->transposed};
+    ops_matrix t = ops_matrix_f32(w.k, w.n, b->ws->transposed);
     ops_pack_transposed(b->threads, t, w);
     ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
     ops_gemm(b->threads, &product, 1, dy, w.n, m);
@@ -66,6 +66,17 @@ static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, fl
         ops_gemm_dw(b->threads, dw, dy, w.n, x, w.k, m);
     if (db)
         ops_bias_grad(b->threads, db, dy, w.n, w.n, m);
+}
+
+/* The same of an adapter's scale (x A^T) B^T, after product_grad has written dx: dx += …, dA += …, dB += …. */
+static void adapter_grad(const backward_call *b, const model_low_rank *low, const model_low_rank *grad, float *dx,
+                         const float *dy, const float *x, int m)
+{
+    if (!low->a.data)
+        return;
+    low_rank_grad_input(b->threads, low, dx, dy, m, b->ws->dlow, b->ws->transposed);
+    if (grad->a.data)
+        low_rank_grad_weights(b->threads, low, grad, dy, x, m, b->ws->dlow, b->ws->low);
 }
 
 static void norm_grad(const backward_call *b, float *dx, int accumulate, float *dw, const float *dy, const float *x,
@@ -108,11 +119,12 @@ static void unit_gate_up(const backward_call *b, const layer_pass *lp, const int
     }
 }
 
-/* With post norms the branch's output before its norm is needed: y = x W^T + bias, into scratch. */
-static void branch_output(const backward_call *b, ops_matrix w, const float *bias, float *y, const float *x, int m)
+/* With post norms the branch's output before its norm is needed: y = x W^T + bias (+ the adapter), into scratch. */
+static void branch_output(const backward_call *b, ops_matrix w, const model_low_rank *low, const float *bias, float *y,
+                          const float *x, int m)
 {
     ops_product product = {.w = w, .y = y, .ldy = w.n, .bias = bias};
-    ops_gemm(b->threads, &product, 1, x, w.k, m);
+    low_rank_gemm(b->threads, &product, &low, 1, x, w.k, m, b->ws->low);
 }
 
 /* dh of a dense MLP; returns where it is. */
@@ -126,25 +138,31 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
     const float *dy = dx;
     if (c->post_norms) {
         ops_glu(b->threads, c->activation, ws->act, c->ffn, ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
-        branch_output(b, w->down, w->down_bias, ws->x, ws->act, m);
+        branch_output(b, w->down, &w->lora.down, w->down_bias, ws->x, ws->act, m);
         norm_grad(b, ws->dh, 0, g->post_mlp_norm, dx, ws->x, w->post_mlp_norm, 1, c->hidden, m);
         dy = ws->dh;
     }
     /* dact = dy Wdown needs no activation; dWdown needs act, which glu_grad rebuilds on its way. */
-    ops_matrix t = {w->down.k, w->down.n, ws->transposed};
+    ops_matrix t = ops_matrix_f32(w->down.k, w->down.n, ws->transposed);
     ops_pack_transposed(b->threads, t, w->down);
     ops_product product = {.w = t, .y = ws->dact, .ldy = c->ffn};
     ops_gemm(b->threads, &product, 1, dy, c->hidden, m);
+    if (w->lora.down.a.data)
+        low_rank_grad_input(b->threads, &w->lora.down, ws->dact, dy, m, ws->dlow, ws->transposed);
     ops_glu_grad(b->threads, c->activation, ws->dact, c->ffn, ws->up, c->ffn, ws->act, c->ffn, ws->dact, c->ffn,
                  ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
     if (g->down.data)
         ops_gemm_dw(b->threads, g->down, dy, c->hidden, ws->act, c->ffn, m);
     if (g->down_bias)
         ops_bias_grad(b->threads, g->down_bias, dy, c->hidden, c->hidden, m);
+    if (g->lora.down.a.data)
+        low_rank_grad_weights(b->threads, &w->lora.down, &g->lora.down, dy, ws->act, m, ws->dlow, ws->low);
     /* dact is now dgate, up is dup */
     float *dh = c->post_norms ? ws->x : ws->dh;
     product_grad(b, w->gate, g->gate, g->gate_bias, dh, NULL, ws->dact, h, m);
     product_grad(b, w->up, g->up, g->up_bias, dh, dh, ws->up, h, m);
+    adapter_grad(b, &w->lora.gate, &g->lora.gate, dh, ws->dact, h, m);
+    adapter_grad(b, &w->lora.up, &g->lora.up, dh, ws->up, h, m);
     return dh;
 }
 
@@ -182,11 +200,12 @@ static void attention_output_grad(const backward_call *b, const layer_pass *lp, 
     backward_workspace *ws = b->ws;
     const float *dy = dx;
     if (c->post_norms) {
-        branch_output(b, lp->w->o, lp->w->o_bias, ws->x, attn, m);
+        branch_output(b, lp->w->o, &lp->w->lora.o, lp->w->o_bias, ws->x, attn, m);
         norm_grad(b, ws->dh, 0, g->post_attn_norm, dx, ws->x, lp->w->post_attn_norm, 1, c->hidden, m);
         dy = ws->dh;
     }
     product_grad(b, lp->w->o, g->o, g->o_bias, dattn, NULL, dy, attn, m);
+    adapter_grad(b, &lp->w->lora.o, &g->lora.o, dattn, dy, attn, m);
 }
 
 /* ---- attention half: from dq, dk, dv to d(layer input) in dx ------------------------------------------ */
@@ -202,11 +221,11 @@ static void unrotate(const backward_call *b, int layer, float *x, int ldx, int h
 }
 
 /* Gradient through the norm of queries or keys: recomputes the projection before the norm. */
-static void qk_norm_grad(const backward_call *b, ops_matrix w, const float *bias, const float *norm, float *dnorm,
-                         float *dx, const float *h, int heads, float *scratch, int m)
+static void qk_norm_grad(const backward_call *b, ops_matrix w, const model_low_rank *low, const float *bias,
+                         const float *norm, float *dnorm, float *dx, const float *h, int heads, float *scratch, int m)
 {
     const model_config *c = &b->m->config;
-    branch_output(b, w, bias, scratch, h, m);
+    branch_output(b, w, low, bias, scratch, h, m);
     int groups = c->qk_norm == 2 ? 1 : heads, n = c->qk_norm == 2 ? heads * c->head_dim : c->head_dim;
     norm_grad(b, dx, 0, dnorm, dx, scratch, norm, groups, n, m);
 }
@@ -236,12 +255,15 @@ static void qkv_grad(const backward_call *b, const layer_pass *lp, model_layer *
     unrotate(b, lp->index, dq, c->heads * c->head_dim, c->heads, pos, m);
     unrotate(b, lp->index, dk, kv_width, c->kv_heads, pos, m);
     if (c->qk_norm) {
-        qk_norm_grad(b, w->q, w->q_bias, w->q_norm, g->q_norm, dq, h, c->heads, ws->tmp_q, m);
-        qk_norm_grad(b, w->k, w->k_bias, w->k_norm, g->k_norm, dk, h, c->kv_heads, ws->tmp_q, m);
+        qk_norm_grad(b, w->q, &w->lora.q, w->q_bias, w->q_norm, g->q_norm, dq, h, c->heads, ws->tmp_q, m);
+        qk_norm_grad(b, w->k, &w->lora.k, w->k_bias, w->k_norm, g->k_norm, dk, h, c->kv_heads, ws->tmp_q, m);
     }
     product_grad(b, w->q, g->q, g->q_bias, ws->dh, NULL, dq, h, m);
     product_grad(b, w->k, g->k, g->k_bias, ws->dh, ws->dh, dk, h, m);
     product_grad(b, w->v, g->v, g->v_bias, ws->dh, ws->dh, dv, h, m);
+    adapter_grad(b, &w->lora.q, &g->lora.q, ws->dh, dq, h, m);
+    adapter_grad(b, &w->lora.k, &g->lora.k, ws->dh, dk, h, m);
+    adapter_grad(b, &w->lora.v, &g->lora.v, ws->dh, dv, h, m);
     if (c->pre_norms)
         norm_grad(b, dx, 1, g->attn_norm, ws->dh, ws->x, w->attn_norm, 1, c->hidden, m);
     else
@@ -311,7 +333,7 @@ static void layer_backward(const backward_call *b, int index)
 {
     const model_config *c = &b->m->config;
     backward_workspace *ws = b->ws;
-    layer_pass lp = {b->m, &b->w->layer[index], b->threads, index};
+    layer_pass lp = {b->m, &b->w->layer[index], b->threads, index, ws->low};
     model_layer *g = &b->grad->layer[index];
     int width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim;
     load_attention(b, &lp);
@@ -401,9 +423,10 @@ void model_backward(const model *m, const model_weights *w, model_weights *grad,
         else
             head_backward(&b, &groups[g], dx);
     }
-    for (int i = c->layers - 1; i >= 0; i--)
+    int lookups = grad->embed.data != NULL;
+    for (int i = c->layers - 1; i >= (lookups || !m->adapter ? 0 : m->adapter->lowest_layer); i--)
         layer_backward(&b, i);
-    for (int g = 0, row = 0; g < n_groups; row += groups[g].rows, g++)
+    for (int g = 0, row = 0; lookups && g < n_groups; row += groups[g].rows, g++)
         keep_lookups(&b, &groups[g], row_of(ws->dx, row, c->hidden));
 }
 
@@ -418,8 +441,9 @@ void model_backward_finish(const model *m, model_weights *grad, pool *threads, b
 
 /* ---- workspace ----------------------------------------------------------------------------------------------- */
 
-static size_t largest_transposed(const model_config *c)
+static size_t largest_transposed(const model *m)
 {
+    const model_config *c = &m->config;
     size_t width = ops_matrix_elements(c->hidden, c->heads * c->head_dim),
            back = ops_matrix_elements(c->heads * c->head_dim, c->hidden);
     int ffn = moe_dense_width(c);
@@ -427,7 +451,13 @@ static size_t largest_transposed(const model_config *c)
     size_t best = width > back ? width : back, experts = moe_transposed_elements(c);
     best = mlp > best ? mlp : best;
     best = experts > best ? experts : best;
-    return mlp_back > best ? mlp_back : best;
+    best = mlp_back > best ? mlp_back : best;
+    for (int i = 0; m->adapter && i < m->adapter->count; i++) {
+        const adapter_module *a = &m->adapter->modules[i];
+        size_t low = low_rank_transposed(a->rank, a->in, a->out);
+        best = low > best ? low : best;
+    }
+    return best;
 }
 
 typedef struct workspace_part {
@@ -435,7 +465,7 @@ typedef struct workspace_part {
     size_t floats; /* or int32: the same size */
 } workspace_part;
 
-enum { WORKSPACE_PARTS = 21 };
+enum { WORKSPACE_PARTS = 23 };
 
 static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace *ws, const model *m, pool *threads,
                        int max_rows, int max_batch_rows, int max_positions)
@@ -443,7 +473,7 @@ static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace
     const model_config *c = &m->config;
     size_t hidden = (size_t)c->hidden, width = (size_t)(c->heads * c->head_dim),
            kv_width = (size_t)(c->kv_heads * c->head_dim), ffn = (size_t)moe_dense_width(c), rows = (size_t)max_rows,
-           batch = (size_t)max_batch_rows;
+           batch = (size_t)max_batch_rows, low_width = model_low_width(m);
     /* head rows can outnumber trunk rows */
     size_t unit_rows = rows < MODEL_UNIT_ROWS && c->head != MODEL_HEAD_LM ? rows : MODEL_UNIT_ROWS;
     size_t head = c->head == MODEL_HEAD_LM ? ops_head_scratch(threads, c->hidden, c->vocab, (int)unit_rows) : 0;
@@ -467,10 +497,12 @@ static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace
         {(void **)&ws->dact, unit_rows * ffn},
         {(void **)&ws->tmp_q, c->qk_norm ? unit_rows * width : 0},
         {(void **)&ws->tmp_kv, unit_rows * 2 * kv_width},
-        {(void **)&ws->transposed, largest_transposed(c)},
+        {(void **)&ws->transposed, largest_transposed(m)},
+        {(void **)&ws->low, unit_rows * low_width},
+        {(void **)&ws->dlow, unit_rows * low_width},
         {(void **)&ws->head_scratch, head},
         {(void **)&ws->attention_scratch, ws->attention_scratch_each * (size_t)pool_threads(threads)},
-        {(void **)&ws->embed_dx, batch * hidden},
+        {(void **)&ws->embed_dx, m->adapter ? 0 : batch * hidden}, /* with an adapter the embedding is frozen */
         {(void **)&ws->embed_token, batch},
     };
     memcpy(parts, list, sizeof list);

@@ -32,7 +32,8 @@ void layer_query(const layer_pass *lp, float *q, const float *h, const int32_t *
     const model_config *c = &lp->model->config;
     int width = c->heads * c->head_dim;
     ops_product product = {.w = lp->w->q, .y = q, .ldy = width, .bias = lp->w->q_bias};
-    ops_gemm(lp->threads, &product, 1, h, c->hidden, m);
+    const model_low_rank *low = &lp->w->lora.q;
+    low_rank_gemm(lp->threads, &product, &low, 1, h, c->hidden, m, lp->low);
     if (c->qk_norm)
         qk_norm(c, lp->threads, q, lp->w->q_norm, c->heads, m);
     rotate(lp, q, c->heads, pos, m);
@@ -48,7 +49,8 @@ static void query_key_value(const layer_pass *lp, float *q, float *k, float *v, 
         {.w = lp->w->k, .y = k, .ldy = kv_width, .bias = lp->w->k_bias},
         {.w = lp->w->v, .y = v, .ldy = kv_width, .bias = lp->w->v_bias},
     };
-    ops_gemm(lp->threads, products, 3, h, c->hidden, m);
+    const model_low_rank *low[3] = {&lp->w->lora.q, &lp->w->lora.k, &lp->w->lora.v};
+    low_rank_gemm(lp->threads, products, low, 3, h, c->hidden, m, lp->low);
     if (c->qk_norm) {
         qk_norm(c, lp->threads, q, lp->w->q_norm, c->heads, m);
         qk_norm(c, lp->threads, k, lp->w->k_norm, c->kv_heads, m);
@@ -58,19 +60,20 @@ static void query_key_value(const layer_pass *lp, float *q, float *k, float *v, 
 }
 
 /* y = residual + f(x), where f is one product, normed afterwards in families with post norms. */
-static void project_back(const layer_pass *lp, ops_matrix w, const float *bias, const float *post_norm, float *y,
-                         const float *x, int ldx, const float *residual, float *scratch, int m)
+static void project_back(const layer_pass *lp, ops_matrix w, const model_low_rank *low, const float *bias,
+                         const float *post_norm, float *y, const float *x, int ldx, const float *residual,
+                         float *scratch, int m)
 {
     const model_config *c = &lp->model->config;
     int hidden = c->hidden;
     ops_product product = {.w = w, .y = y, .ldy = hidden, .bias = bias, .residual = residual, .ldr = hidden};
     if (!post_norm) {
-        ops_gemm(lp->threads, &product, 1, x, ldx, m);
+        low_rank_gemm(lp->threads, &product, &low, 1, x, ldx, m, lp->low);
         return;
     }
     product.y = scratch;
     product.residual = NULL;
-    ops_gemm(lp->threads, &product, 1, x, ldx, m);
+    low_rank_gemm(lp->threads, &product, &low, 1, x, ldx, m, lp->low);
     ops_rmsnorm(lp->threads, scratch, hidden, scratch, hidden, post_norm, c->norm_offset, c->norm_eps, 1, hidden, m);
     if (y != residual)
         memcpy(y, residual, (size_t)m * (size_t)hidden * sizeof *y);
@@ -81,8 +84,8 @@ void layer_attention_output(const layer_pass *lp, float *x_mid, const float *att
                             int m)
 {
     const model_config *c = &lp->model->config;
-    project_back(lp, lp->w->o, lp->w->o_bias, lp->w->post_attn_norm, x_mid, attn, c->heads * c->head_dim, x, scratch,
-                 m);
+    project_back(lp, lp->w->o, &lp->w->lora.o, lp->w->o_bias, lp->w->post_attn_norm, x_mid, attn,
+                 c->heads * c->head_dim, x, scratch, m);
 }
 
 void layer_mlp_norm(const layer_pass *lp, float *h, const float *x_mid, int m)
@@ -99,7 +102,8 @@ void layer_gate_up(const layer_pass *lp, float *gate, float *up, const float *h,
         {.w = lp->w->gate, .y = gate, .ldy = c->ffn, .bias = lp->w->gate_bias},
         {.w = lp->w->up, .y = up, .ldy = c->ffn, .bias = lp->w->up_bias},
     };
-    ops_gemm(lp->threads, products, 2, h, c->hidden, m);
+    const model_low_rank *low[2] = {&lp->w->lora.gate, &lp->w->lora.up};
+    low_rank_gemm(lp->threads, products, low, 2, h, c->hidden, m, lp->low);
 }
 
 /* Where one layer's activations of this call go: into the tape where it keeps them, else scratch. */
@@ -157,8 +161,8 @@ static void layer_forward(const layer_pass *lp, workspace *ws, kv_store *kv, con
     }
     layer_gate_up(lp, to->gate, to->up, h, m);
     ops_glu(lp->threads, c->activation, ws->gate, c->ffn, to->gate, c->ffn, to->up, c->ffn, c->ffn, m);
-    project_back(lp, lp->w->down, lp->w->down_bias, lp->w->post_mlp_norm, to->x_out, ws->gate, c->ffn, to->x_mid,
-                 ws->h, m);
+    project_back(lp, lp->w->down, &lp->w->lora.down, lp->w->down_bias, lp->w->post_mlp_norm, to->x_out, ws->gate,
+                 c->ffn, to->x_mid, ws->h, m);
 }
 
 /* The tables' rows for every position of the call. */
@@ -179,7 +183,7 @@ void model_forward(const model *m, const model_weights *w, pool *threads, worksp
     float *x = t ? tape_at(t->layer[0].x, t->rows, c->hidden, NULL) : ws->x;
     ops_embed(threads, x, c->hidden, w->embed, rows->token, rows->m, c->embedding_scale);
     for (int i = 0; i < c->layers; i++) {
-        layer_pass lp = {m, &w->layer[i], threads, i};
+        layer_pass lp = {m, &w->layer[i], threads, i, ws->low};
         targets to = choose_targets(c, ws, t, i, x);
         layer_forward(&lp, ws, kv, rows, &to);
         x = to.x_out;

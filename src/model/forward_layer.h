@@ -3,6 +3,7 @@
 #ifndef MODEL_FORWARD_LAYER_H
 #define MODEL_FORWARD_LAYER_H
 
+#include "model/low_rank.h"
 #include "model/transformer.h"
 
 typedef struct layer_pass {
@@ -10,6 +11,7 @@ typedef struct layer_pass {
     const model_layer *w;
     pool *threads;
     int index;
+    float *low; /* scratch of the adapter's products, see low_rank_gemm */
 } layer_pass;
 
 void layer_input_norm(const layer_pass *lp, float *h, const float *x, int m);

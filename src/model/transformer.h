@@ -6,8 +6,10 @@
 #ifndef MODEL_TRANSFORMER_H
 #define MODEL_TRANSFORMER_H
 
+#include "model/adapter.h"
 #include "model/kv_store.h"
 #include "model/moe.h"
+#include "model/precision.h"
 #include "model/rope.h"
 #include "model/tape.h"
 #include "model/weights.h"
@@ -15,36 +17,70 @@
 typedef struct model {
     model_config config; /* shallow copy; owned by the files */
     model_layout layout;
-    mem_arena arena;
-    float *params; /* [layout.total] */
-    model_weights weights;
+    model_precision precision; /* never AUTO */
+    ops_type type;             /* of the store */
+    mem_arena store, master;
+    float *params; /* [layout.total] f32: what an optimiser changes. The store itself in f32; NULL when only
+                    * rounded weights are held */
+    model_weights weights; /* of the store, and of the adapter */
+    model_adapter *adapter; /* NULL: none; owned */
     rope_table rope[MODEL_MAX_ROPES];
     int max_context; /* positions that the rotary tables cover */
 } model;
 
-/* Loads a model. max_context <= 0: the model's own maximum. config stays owned by `files`, which
- * must outlive the model. */
+typedef struct model_load_options {
+    int max_context; /* <= 0: the model's own maximum */
+    model_precision precision;
+    int trainable; /* 1: keep an f32 master (params) beside rounded weights */
+} model_load_options;
+
+/* Loads a model. config stays owned by `files`, which must outlive the model. model_load: in f32. */
+grpo_status model_load_as(model **out, const model_files *files, model_load_options options, pool *threads,
+                          grpo_error *err);
 grpo_status model_load(model **out, const model_files *files, int max_context, pool *threads, grpo_error *err);
-/* A model with source's trunk and another head: the weights that both have are copied, the others (a new head)
+/* A model in f32 with source's trunk and another head: the weights that both have are copied, the others (a new head)
  * are zero. The files of `source` must outlive it, source itself need not. */
 grpo_status model_with_head(model **out, const model *source, model_head head, grpo_error *err);
 void model_destroy(model *m);
 
-/* Sum of squared bits of the parameters: tells whether two sets of weights are the same. */
+/* Call after params were changed: rounds them into the store where it is not params itself. */
+void model_refresh(model *m, pool *threads);
+
+/* Bytes of store and master together. */
+size_t model_bytes(const model *m);
+
+/* Puts an adapter beside the weights, which from now on belongs to the model; workspaces are made afterwards. */
+void model_attach_adapter(model *m, model_adapter *a);
+
+/* What training changes: the adapter where there is one (the base is frozen then), else every parameter. */
+typedef struct model_trainable {
+    const model_layout *layout;
+    float *params; /* [layout->total] */
+} model_trainable;
+model_trainable model_trained(const model *m);
+
+/* A view of gradients in base [model_trained(m).layout->total]: what is frozen is absent. */
+grpo_status model_gradient_view(model_weights *grad, const model *m, float *base, grpo_error *err);
+
+/* A hash of the store, with the adapter's parameters or of the base alone: tells whether two sets of weights are the same. */
 uint64_t model_fingerprint(const model *m);
+uint64_t model_base_fingerprint(const model *m);
 
 /* ---- forward ------------------------------------------------------------------------------ */
 
 typedef struct workspace {
     mem_arena arena;
     int max_rows;
-    float *x, *x_mid, *h, *q, *k, *v, *attn, *gate, *up; /* [max_rows][...] */
+    float *x, *x_mid, *h, *q, *k, *v, *attn, *gate, *up, *low; /* [max_rows][...] */
     moe_scratch moe;
 } workspace;
 
-grpo_status workspace_init(workspace *ws, const model_config *c, int max_rows, grpo_error *err);
+grpo_status workspace_init(workspace *ws, const model *m, int max_rows, grpo_error *err);
 void workspace_deinit(workspace *ws);
-size_t workspace_bytes(const model_config *c, int max_rows);
+size_t workspace_bytes(const model *m, int max_rows);
+
+/* Columns of the scratch that products with an adapter need; 0 without. */
+size_t model_low_width(const model *m);
 
 typedef struct model_rows {
     int m;                /* rows, at most the workspace's max_rows */
@@ -96,6 +132,7 @@ typedef struct backward_workspace {
     float *dx, *q, *attn, *dattn, *dq, *dkv;                              /* [max_rows][...] */
     float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [unit_rows][...] */
     moe_scratch moe;
+    float *low, *dlow; /* [unit_rows][...] of the adapter */
     float *transposed, *head_scratch, *attention_scratch;
     size_t attention_scratch_each;
     /* Gradients of the embedding lookups, kept until model_backward_finish: [max_batch_rows][hidden]. */

@@ -11,39 +11,44 @@
 
 typedef struct walk {
     model_layout *layout; /* filled when not NULL */
-    float *base;          /* views point here; may be NULL */
-    size_t offset;
+    ops_type type;
+    unsigned char *store; /* views point here; may be NULL */
+    size_t offset, offset_bf16;
     int failed;
 } walk;
 
-static size_t place(walk *w, int is_matrix, int n, int k, const char *format, va_list args)
+/* Takes the next place in the store; NULL when there is no store. */
+static void *place(walk *w, int is_matrix, int n, int k, const char *format, va_list args)
 {
     size_t elements = is_matrix ? ops_matrix_elements(n, k) : (size_t)n;
+    size_t bytes = is_matrix ? ops_matrix_bytes(OPS_BF16, n, k) : elements * sizeof(float);
     elements = (elements + 15) / 16 * 16;
-    size_t offset = w->offset;
+    size_t offset = w->offset, offset_bf16 = w->offset_bf16;
     w->offset += elements;
+    w->offset_bf16 += (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
     model_layout *layout = w->layout;
     if (!layout)
-        return offset;
+        return w->store ? w->store + (w->type == OPS_F32 ? offset * sizeof(float) : offset_bf16) : NULL;
     if (mem_reserve((void **)&layout->params, &layout->capacity, (size_t)layout->count + 1,
                     sizeof *layout->params) != 0) {
         w->failed = 1;
-        return offset;
+        return NULL;
     }
     model_param *p = &layout->params[layout->count++];
-    *p = (model_param){.is_matrix = is_matrix, .n = n, .k = k, .offset = offset, .elements = elements};
+    *p = (model_param){.is_matrix = is_matrix, .n = n, .k = k, .offset = offset, .elements = elements,
+                       .offset_bf16 = offset_bf16};
     vsnprintf(p->name, sizeof p->name, format, args);
     layout->parameters += (uint64_t)n * (uint64_t)k;
-    return offset;
+    return NULL;
 }
 
 static ops_matrix matrix(walk *w, int n, int k, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    size_t offset = place(w, 1, n, k, format, args);
+    void *data = place(w, 1, n, k, format, args);
     va_end(args);
-    return (ops_matrix){n, k, w->base ? w->base + offset : NULL};
+    return (ops_matrix){.n = n, .k = k, .data = data, .type = w->type};
 }
 
 static float *vector(walk *w, int present, int n, const char *format, ...)
@@ -52,9 +57,9 @@ static float *vector(walk *w, int present, int n, const char *format, ...)
         return NULL;
     va_list args;
     va_start(args, format);
-    size_t offset = place(w, 0, n, 1, format, args);
+    float *data = place(w, 0, n, 1, format, args);
     va_end(args);
-    return w->base ? w->base + offset : NULL;
+    return data;
 }
 
 /* l->expert may be NULL: then only the layout is wanted. */
@@ -137,6 +142,7 @@ grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_
     model_weights ignored = {0};
     walk_model(&w, c, &ignored);
     layout->total = w.offset;
+    layout->bytes_bf16 = w.offset_bf16;
     if (w.failed) {
         model_layout_deinit(layout);
         return mem_fail(err, "the parameter table", 0);
@@ -158,7 +164,17 @@ int model_layout_find(const model_layout *layout, const char *name)
     return -1;
 }
 
+size_t model_store_bytes(const model_layout *layout, ops_type type)
+{
+    return type == OPS_F32 ? layout->total * sizeof(float) : layout->bytes_bf16;
+}
+
 grpo_status model_weights_view(model_weights *w, const model_config *c, float *base, grpo_error *err)
+{
+    return model_store_view(w, c, OPS_F32, base, err);
+}
+
+grpo_status model_store_view(model_weights *w, const model_config *c, ops_type type, void *store, grpo_error *err)
 {
     memset(w, 0, sizeof *w);
     w->layer = mem_calloc((size_t)c->layers, sizeof *w->layer);
@@ -168,7 +184,7 @@ grpo_status model_weights_view(model_weights *w, const model_config *c, float *b
         model_weights_deinit(w);
         return mem_fail(err, "layer views", (size_t)c->layers * sizeof *w->layer);
     }
-    walk walker = {.base = base};
+    walk walker = {.type = type, .store = store};
     walk_model(&walker, c, w);
     return GRPO_OK;
 }
@@ -185,7 +201,7 @@ void model_weights_deinit(model_weights *w)
 void model_param_export(const model_param *p, const float *base, float *dst)
 {
     if (p->is_matrix)
-        ops_unpack(NULL, dst, p->k, (ops_matrix){p->n, p->k, (float *)base + p->offset});
+        ops_unpack(NULL, dst, p->k, ops_matrix_f32(p->n, p->k, (float *)base + p->offset));
     else
         memcpy(dst, base + p->offset, (size_t)p->n * sizeof *dst);
 }
@@ -193,9 +209,30 @@ void model_param_export(const model_param *p, const float *base, float *dst)
 void model_param_import(const model_param *p, float *base, const float *src)
 {
     if (p->is_matrix)
-        ops_pack(NULL, (ops_matrix){p->n, p->k, base + p->offset}, src, p->k);
+        ops_pack(NULL, ops_matrix_f32(p->n, p->k, base + p->offset), src, p->k);
     else
         memcpy(base + p->offset, src, (size_t)p->n * sizeof *src);
+}
+
+/* ---- stores ------------------------------------------------------------------------------------ */
+
+/* Where a parameter lies; of a vector only .data counts. */
+static ops_matrix param_at(const model_param *p, ops_type type, void *store)
+{
+    unsigned char *at = (unsigned char *)store + (type == OPS_F32 ? p->offset * sizeof(float) : p->offset_bf16);
+    return (ops_matrix){.n = p->n, .k = p->k, .data = (float *)at, .type = type};
+}
+
+void model_store_round(void *store, const float *base, const model_layout *layout, pool *threads)
+{
+    for (int i = 0; i < layout->count; i++) {
+        const model_param *p = &layout->params[i];
+        const ops_matrix to = param_at(p, OPS_BF16, store), from = param_at(p, OPS_F32, (float *)base);
+        if (p->is_matrix)
+            ops_round(threads, to, from);
+        else
+            memcpy(to.data, from.data, (size_t)p->n * sizeof *to.data);
+    }
 }
 
 /* ---- loading ---------------------------------------------------------------------------------- */
@@ -207,7 +244,8 @@ typedef struct load_piece {
 } load_piece;
 
 typedef struct load_job {
-    float *base;
+    void *store;
+    ops_type type;
     const model_layout *layout;
     const model_files *files;
     const load_piece *pieces;
@@ -227,11 +265,11 @@ static size_t count_not_finite(const float *x, size_t n)
 static grpo_status load_one_piece(load_job *job, load_piece piece, float *scratch, grpo_error *err)
 {
     const model_param *p = &job->layout->params[piece.param];
-    float *target = job->base + p->offset;
+    ops_matrix target = param_at(p, job->type, job->store);
     int rows = p->is_matrix ? p->n - piece.first_row : 1;
     if (rows > LOAD_ROWS)
         rows = LOAD_ROWS;
-    float *to = p->is_matrix ? scratch : target;
+    float *to = p->is_matrix ? scratch : target.data;
     grpo_status status = model_files_read(job->files, piece.tensor, piece.first_row, rows, to, err);
     if (status != GRPO_OK)
         return status;
@@ -242,10 +280,8 @@ static grpo_status load_one_piece(load_job *job, load_piece piece, float *scratc
                          "%s: tensor %s holds %zu numbers that are NaN or infinite; the file is damaged or the "
                          "training that wrote it diverged",
                          model_files_path(job->files), p->name, bad);
-    if (p->is_matrix) {
-        size_t panel = (size_t)(piece.first_row / OPS_PANEL) * OPS_PANEL * (size_t)p->k;
-        ops_pack(NULL, (ops_matrix){rows, p->k, target + panel}, scratch, p->k);
-    }
+    if (p->is_matrix)
+        ops_pack(NULL, ops_matrix_rows(target, piece.first_row, rows), scratch, p->k);
     return GRPO_OK;
 }
 
@@ -298,7 +334,7 @@ static grpo_status list_pieces(load_piece **pieces, size_t *count, const model_l
     return GRPO_OK;
 }
 
-grpo_status model_weights_load(float *base, const model_layout *layout, const model_files *files,
+grpo_status model_weights_load(void *store, ops_type type, const model_layout *layout, const model_files *files,
                                pool *threads, grpo_error *err)
 {
     load_piece *pieces;
@@ -321,7 +357,8 @@ grpo_status model_weights_load(float *base, const model_layout *layout, const mo
         status = mem_fail(err, "decoding tensors", 0);
     if (status != GRPO_OK)
         goto done;
-    load_job job = {.base = base, .layout = layout, .files = files, .pieces = pieces, .scratch = scratch};
+    load_job job = {.store = store, .type = type, .layout = layout, .files = files, .pieces = pieces,
+                    .scratch = scratch};
     pool_run(threads, (int)count, 1, load_pieces, &job);
     if (atomic_load(&job.failed)) {
         status = job.error.status;

@@ -418,6 +418,8 @@ static math_answer ratios_equal(math_context *ctx, math_node *gold, math_node *a
     if (g->kind == MATH_RATIO && a->kind == MATH_RATIO) {
         if (g->count != a->count)
             return conclude(ctx, MATH_NO, "ratios of different length");
+        if (ordered_equal(ctx, g->args, g->count, a->args, a->count) == MATH_YES) /* 12:00, a time, has no value */
+            return MATH_YES;
         for (unsigned i = 0; i + 1 < g->count; i++) {
             math_node *x = ratio_value(ctx, g, i), *y = ratio_value(ctx, a, i);
             math_answer same = x && y ? math_equal(ctx, x, y) : MATH_UNKNOWN;

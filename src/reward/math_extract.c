@@ -147,10 +147,28 @@ static int has_prose(math_slice s)
     for (size_t i = 0; i < sizeof openers / sizeof *openers; i++)
         if (n < s.length && math_text_equals((math_slice){s.data, n}, openers[i]))
             return 1;
+    for (size_t i = 2; i + 1 < s.length; i++) /* it's, don't: no primes */
+        if (s.data[i] == '\'' && math_text_is_letter(s.data[i - 1]) && math_text_is_letter(s.data[i - 2]) &&
+            math_text_is_letter(s.data[i + 1]))
+            return 1;
     int digits = 0;
     for (size_t i = 0; i < s.length; i++)
         digits |= math_text_is_digit(s.data[i]);
     return find_count_words(s) > (digits ? 2 : 5);
+}
+
+/* "Answer \( 10 \)": a word that is no letter of a product, and then a formula. In dollars a formula speaks for itself. */
+static int labels_formula(math_slice s)
+{
+    size_t word = 0;
+    while (word < s.length && math_text_is_letter(s.data[word]))
+        word++;
+    if (memchr(s.data, '$', s.length))
+        return 1;
+    for (size_t i = word; word > 3 && i + 1 < s.length; i++)
+        if (s.data[i] == '\\' && (s.data[i + 1] == '(' || s.data[i + 1] == '['))
+            return 1;
+    return 0;
 }
 
 /* "Total: 5", "Option C": without the words in front. */
@@ -201,7 +219,7 @@ void math_extract_answer(math_extract *out, math_slice response, unsigned from)
             out->source = "whole";
             return;
         }
-        if (!memchr(body.data, '$', body.length) && !has_prose(body)) {
+        if (!labels_formula(body) && !has_prose(body)) {
             use_slice(out, body, "whole");
             return;
         }

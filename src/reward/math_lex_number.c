@@ -8,7 +8,7 @@ enum { MAX_GROUPS = 40 /* of three digits in a number */ };
 /* Length of a thousands separator at p that stands between digits, 0 if there is none. */
 static size_t group_separator(const math_lexer *lx, const char *p, int *comma)
 {
-    static const char *const forms[] = {"{,}", "{, }", " {,}", " {, }", ",\\!", ",\\,", "\\,", "\\ ", "\\;", "\\:", "~", "{\\,}", " ", ","};
+    static const char *const forms[] = {"{,}", "{, }", " {,}", " {, }", ",\\! ", ",\\!", ",\\,", "\\,", "\\ ", "\\;", "\\:", "~", "{\\,}", " ", ","};
     size_t left = (size_t)(lx->end - p);
     *comma = 0;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {

@@ -111,7 +111,7 @@ static const lexer_command words[] = {
 static const lexer_command *find_in(const lexer_command *table, size_t n, const char *name, size_t length)
 {
     for (size_t i = 0; i < n; i++)
-        if (table[i].name[0] == name[0] && strncmp(table[i].name, name, length) == 0 && !table[i].name[length])
+        if (table[i].name[0] == name[0] && strlen(table[i].name) == length && memcmp(table[i].name, name, length) == 0)
             return &table[i];
     return NULL;
 }

@@ -63,13 +63,19 @@ static int is_currency_before_number(const math_lexer *lx, const char *p, size_t
     return 0;
 }
 
-/* "6 x 7" in prose is a product. */
+/* "6 x 7" in prose is a product, and 1.5x10^-3 one anywhere. */
 static int is_times_letter(const math_lexer *lx, char c)
 {
     const math_token *last = lexer_last(lx);
-    if ((c != 'x' && c != 'X') || !(lx->flags & MATH_LEX_PLAIN) || !lx->space || !last || last->kind != TOK_NUMBER)
+    if ((c != 'x' && c != 'X') || !last || last->kind != TOK_NUMBER)
         return 0;
-    return lx->end - lx->at > 1 && *lx->at == ' ' && (math_text_is_digit(lx->at[1]) || lx->at[1] == '$');
+    const char *p = lx->at;
+    while (p < lx->end && *p == ' ')
+        p++;
+    if (lx->end - p > 3 && memcmp(p, "10", 2) == 0 && (p[2] == '^' || (p[2] == '*' && p[3] == '*')))
+        return 1;
+    return (lx->flags & MATH_LEX_PLAIN) && lx->space && lx->end - lx->at > 1 && *lx->at == ' ' &&
+           (math_text_is_digit(lx->at[1]) || lx->at[1] == '$');
 }
 
 int lexer_word(math_lexer *lx)

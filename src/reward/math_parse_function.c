@@ -73,7 +73,7 @@ static math_node *build_call(math_parser *p, int function, math_node *arguments,
     return call;
 }
 
-/* log_28 is log_2 8 when nothing else is there to be its argument. */
+/* log_28 is log_2 8 when nothing else is there to be its argument; the e of log_e is the constant. */
 static math_node *log_base(math_parser *p)
 {
     const math_token *t = p->at;
@@ -82,6 +82,13 @@ static math_node *log_base(math_parser *p)
                 next == TOK_MINUS || next == TOK_TIMES || next == TOK_DIVIDE || next == TOK_DOT || next == TOK_RELATION;
     if (t->kind == TOK_NUMBER && t->length > 1 && alone)
         return parser_one_digit(p);
+    if (t->kind == TOK_LETTER && t->length == 1 && *t->text == 'e') {
+        math_node *node = math_node_new(p->tree, MATH_CONSTANT, 0);
+        p->at++;
+        if (node)
+            node->op = MATH_E;
+        return node;
+    }
     return parser_subscript(p);
 }
 

@@ -30,6 +30,8 @@ math_node *parser_argument(math_parser *p, int whole_number)
     }
     case TOK_WORD: { /* \frac ab, 2^xy: one letter */
         math_token *t = (math_token *)p->at;
+        if (t->value == 1 || t->length < 2) /* letters of another alphabet stand together */
+            return parser_primary(p);
         math_node *node = math_node_new(p->tree, MATH_TEXT, 0);
         if (!node || !(node->name = math_tree_text(p->tree, t->text, 1)))
             return NULL;

@@ -91,8 +91,13 @@ math_node *math_assigned_value(math_context *ctx, math_node *node)
     if (node->kind != MATH_RELATION || !all_equal_signs(node))
         return NULL;
     int named = math_assigned_name(node) != NULL;
-    if (!named && node->count == 2 && math_node_has_symbols(node->args[0]))
-        return NULL;
+    if (!named && node->count == 2) { /* 3 = x states 3; an equation with more to it states nothing */
+        int left = math_node_has_symbols(node->args[0]), right = math_node_has_symbols(node->args[1]);
+        if (!left && right && is_name(node->args[1]))
+            return node->args[0];
+        if (left || right)
+            return NULL;
+    }
     if (!named && node->count > 2 && node->relations[0] == MATH_EQ && math_node_has_symbols(node->args[node->count - 1]) &&
         math_node_has_symbols(node->args[0]) && !math_same_residue(ctx, node->args[node->count - 2], node->args[node->count - 1]))
         return NULL;

@@ -152,12 +152,28 @@ static char choice_letter(math_slice s, math_slice *rest)
     return at == s.length || mark ? letter : 0;
 }
 
+/* "(A) and (B)", "A, C": what follows the first letter is another one. */
+static int several_choices(math_slice rest)
+{
+    static const char *const joins[] = {"and ", "or ", ",", ";", "&"};
+    math_slice ignored;
+    rest = math_text_trim(rest);
+    for (size_t i = 0; i < sizeof joins / sizeof *joins; i++)
+        if (math_text_starts(rest, joins[i])) {
+            size_t n = strlen(joins[i]);
+            return choice_letter((math_slice){rest.data + n, rest.length - n}, &ignored) != 0;
+        }
+    return 0;
+}
+
 /* 1 when letters decide, with the verdict. */
 static int compare_choices(math_slice gold, math_slice answer, math_slice *answer_rest, math_answer *verdict)
 {
     math_slice gold_rest, rest = {NULL, 0};
     char g = choice_letter(gold, &gold_rest), a = choice_letter(answer, &rest);
     *answer_rest = (math_slice){NULL, 0};
+    if ((g && several_choices(gold_rest)) || (a && several_choices(rest)))
+        return 0;
     if (g && a && (gold_rest.length == 0 || rest.length == 0)) {
         *verdict = g == a ? MATH_YES : MATH_NO;
         return 1;

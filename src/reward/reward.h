@@ -13,6 +13,8 @@
 typedef struct reward_score {
     double value;        /* NaN: could not be scored; then `problem` says why */
     char problem[256];
+    int unverifiable;    /* 1: the math verifier could not decide, and the value is the one configured for that */
+    double counted;      /* filled by sets: the value, 0 behind a shut gate, NaN where it does not count */
     json_t *details;     /* with detail > 0: an object of fields for the output, owned by the caller; may be NULL */
 } reward_score;
 
@@ -36,11 +38,15 @@ typedef struct reward_class {
 
 struct reward_scorer {
     const reward_class *class; /* first member of each kind's own struct */
+    int ways; /* batches that make sense at once, see grpo_reward_set_ways; 0 means 1 */
 };
 
 /* argument: what follows the kind's colon, "" without; options is never NULL. */
 typedef grpo_status reward_create_fn(reward_scorer **out, const char *argument, const grpo_reward_options *options,
                                      grpo_error *err);
+
+/* The kind of a spec under its short name (math for math_verifier:…), in a caller's buffer. */
+void reward_kind_of(char kind[32], const char *spec);
 
 /* Makes the scorer of a spec KIND[:ARGUMENT]. An unknown kind is GRPO_ERR_CONFIG and names those there are. */
 grpo_status reward_create(reward_scorer **out, const char *spec, const grpo_reward_options *options, grpo_error *err);

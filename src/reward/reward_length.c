@@ -25,7 +25,17 @@ static int is_space(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
 }
 
-/* Calls fn for each word of the text; returns their number. fn may be NULL. */
+/* Of a word whatever its case, as open-r1 counts n-grams. Long words are told apart by their first letters. */
+static int64_t hash_word(const char *word, size_t n)
+{
+    char lower[128];
+    n = n < sizeof lower ? n : sizeof lower;
+    for (size_t i = 0; i < n; i++)
+        lower[i] = word[i] >= 'A' && word[i] <= 'Z' ? (char)(word[i] + 32) : word[i];
+    return (int64_t)XXH3_64bits(lower, n);
+}
+
+/* The number of words, and their hashes where hashes is not NULL. */
 static size_t each_word(const char *text, size_t length, int64_t *hashes)
 {
     size_t count = 0, i = 0;
@@ -38,7 +48,7 @@ static size_t each_word(const char *text, size_t length, int64_t *hashes)
         if (i == begin)
             return count;
         if (hashes)
-            hashes[count] = (int64_t)XXH3_64bits(text + begin, i - begin);
+            hashes[count] = hash_word(text + begin, i - begin);
         count++;
     }
 }

@@ -45,7 +45,8 @@ static grpo_status score(reward_scorer *base, const grpo_reward_record *records,
                                               r->completion_length, &result, err);
         if (status != GRPO_OK)
             return status;
-        scores[i].value = result.verdict == GRPO_MATH_UNVERIFIABLE ? self->unverifiable : result.score;
+        scores[i].unverifiable = result.verdict == GRPO_MATH_UNVERIFIABLE;
+        scores[i].value = scores[i].unverifiable ? self->unverifiable : result.score;
         if (detail != REWARD_SCORES && !(scores[i].details = make_details(&result, detail)))
             return mem_fail(err, "details of a reward", 0);
     }

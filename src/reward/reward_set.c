@@ -23,10 +23,11 @@ struct grpo_reward_set {
 
 static grpo_status copy_names(set_item *item, const grpo_reward_item *given, grpo_error *err)
 {
-    size_t kind = strcspn(given->spec, ":");
-    item->name = given->name ? mem_strdup(given->name) : mem_strndup(given->spec, kind);
+    char kind[32];
+    reward_kind_of(kind, given->spec);
+    item->name = mem_strdup(given->name ? given->name : kind);
     if (!item->name)
-        return mem_fail(err, "a reward's name", kind);
+        return mem_fail(err, "a reward's name", 0);
     if (!given->when)
         return GRPO_OK;
     const char *equals = strchr(given->when, '=');
@@ -35,6 +36,17 @@ static grpo_status copy_names(set_item *item, const grpo_reward_item *given, grp
     item->when_field = mem_strndup(given->when, (size_t)(equals - given->when));
     item->when_value = mem_strdup(equals + 1);
     return item->when_field && item->when_value ? GRPO_OK : mem_fail(err, "a reward's condition", strlen(given->when));
+}
+
+static grpo_status create_scorer(set_item *item, const grpo_reward_item *given, const grpo_reward_options *options,
+                                 grpo_error *err)
+{
+    grpo_reward_options own = options ? *options : (grpo_reward_options){0};
+    own.timeout = given->timeout > 0 ? given->timeout : own.timeout;
+    own.workers = given->workers > 0 ? given->workers : own.workers;
+    own.at_once = given->at_once > 0 ? given->at_once : own.at_once;
+    own.attempts = given->attempts > 0 ? given->attempts : own.attempts;
+    return reward_create(&item->scorer, given->spec, &own, err);
 }
 
 grpo_status grpo_reward_set_create(grpo_reward_set **out, const grpo_reward_item *items, size_t count,
@@ -63,7 +75,7 @@ grpo_status grpo_reward_set_create(grpo_reward_set **out, const grpo_reward_item
             if (strcmp(set->items[j].name, item->name) == 0)
                 status = grpo_fail(err, GRPO_ERR_CONFIG, "two rewards have the name '%s'; give one another name", item->name);
         if (status == GRPO_OK)
-            status = reward_create(&item->scorer, items[i].spec, options, err);
+            status = create_scorer(item, &items[i], options, err);
     }
     if (status != GRPO_OK) {
         grpo_reward_set_destroy(set);
@@ -106,6 +118,15 @@ const char *grpo_reward_set_warning(const grpo_reward_set *set)
         if (set->items[i].scorer->class->warning)
             text = set->items[i].scorer->class->warning(set->items[i].scorer);
     return text;
+}
+
+int grpo_reward_set_ways(const grpo_reward_set *set)
+{
+    int ways = 1;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->items[i].scorer->ways > ways)
+            ways = set->items[i].scorer->ways;
+    return ways;
 }
 
 /* ---- conditions ---------------------------------------------------------------------------- */
@@ -181,20 +202,17 @@ static grpo_status score_item(grpo_reward_set *set, size_t index, const grpo_rew
 }
 
 /* The weighted sum; where a gate is shut, only gates count. */
-static double combine(const grpo_reward_set *set, const reward_score *scores, const unsigned char *counts)
+static double combine(const grpo_reward_set *set, reward_score *scores, const unsigned char *applies_to)
 {
     double total = 0;
     int shut = 0, any = 0;
     for (size_t i = 0; i < set->count; i++)
-        shut |= counts[i] && set->items[i].is_gate && scores[i].value < set->items[i].gate;
+        shut |= applies_to[i] && set->items[i].is_gate && scores[i].value < set->items[i].gate;
     for (size_t i = 0; i < set->count; i++) {
-        if (!counts[i])
-            continue;
-        any = 1;
-        if (isnan(scores[i].value))
-            return NAN;
-        if (!shut || set->items[i].is_gate)
-            total += set->items[i].weight * scores[i].value;
+        scores[i].counted = applies_to[i] ? shut && !set->items[i].is_gate ? 0 : scores[i].value : NAN;
+        if (applies_to[i])
+            total += set->items[i].weight * scores[i].counted;
+        any |= applies_to[i];
     }
     return any ? total : NAN;
 }

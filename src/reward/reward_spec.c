@@ -18,6 +18,17 @@ static const struct {
 #undef X
 };
 
+/* The specification's names. */
+static const char *const aliases[][2] = {{"math_verifier", "math"}, {"code_executor", "code"}, {"reward_model", "model"}};
+
+void reward_kind_of(char kind[32], const char *spec)
+{
+    snprintf(kind, 32, "%.*s", (int)strcspn(spec, ":"), spec);
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (strcmp(kind, aliases[i][0]) == 0)
+            strcpy(kind, aliases[i][1]);
+}
+
 static grpo_status unknown_kind(const char *spec, size_t length, grpo_error *err)
 {
     strbuf known = STRBUF_INIT;
@@ -33,9 +44,11 @@ grpo_status reward_create(reward_scorer **out, const char *spec, const grpo_rewa
 {
     static const grpo_reward_options none = {0};
     size_t length = strcspn(spec, ":");
+    char kind[32];
     *out = NULL;
+    reward_kind_of(kind, spec);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strlen(kinds[i].name) == length && memcmp(kinds[i].name, spec, length) == 0)
+        if (strcmp(kinds[i].name, kind) == 0)
             return kinds[i].create(out, spec[length] ? spec + length + 1 : "", options ? options : &none, err);
     return unknown_kind(spec, length, err);
 }

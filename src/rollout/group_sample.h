@@ -5,7 +5,7 @@
 #ifndef ROLLOUT_GROUP_SAMPLE_H
 #define ROLLOUT_GROUP_SAMPLE_H
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 #include "rollout/sampling.h"
 
 typedef enum finish_reason {

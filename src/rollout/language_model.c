@@ -26,16 +26,39 @@ grpo_status language_model_need_text(const language_model *lm, grpo_error *err)
     return grpo_fail(err, lm->text_fault.status, "no text without a tokenizer: %s", lm->text_fault.message);
 }
 
-grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err)
+static grpo_status attach_adapter(model *m, const char *folder, grpo_error *err)
 {
-    memset(lm, 0, sizeof *lm);
+    model_adapter *a;
+    grpo_status status = adapter_open(&a, folder, &m->config, err);
+    if (status == GRPO_OK)
+        model_attach_adapter(m, a);
+    return status;
+}
+
+static grpo_status open_all(language_model *lm, const char *path, const char *adapter, model_load_options options,
+                            pool *threads, grpo_error *err)
+{
     grpo_status status = ops_check(err);
     if (status == GRPO_OK)
         status = model_files_open(&lm->files, path, err);
     if (status == GRPO_OK)
         status = open_text(lm, path, err);
     if (status == GRPO_OK)
-        status = model_load(&lm->m, lm->files, max_context, threads, err);
+        status = model_load_as(&lm->m, lm->files, options, threads, err);
+    if (status == GRPO_OK && adapter)
+        status = attach_adapter(lm->m, adapter, err);
+    return status;
+}
+
+grpo_status language_model_open(language_model *lm, const char *path, const char *adapter, model_load_options options,
+                                pool *threads, grpo_error *err)
+{
+    memset(lm, 0, sizeof *lm);
+    char *base;
+    grpo_status status = adapter_resolve(&base, &adapter, path, err);
+    if (status == GRPO_OK)
+        status = open_all(lm, base, adapter, options, threads, err);
+    mem_free(base);
     if (status == GRPO_OK) {
         size_t n = 0;
         if (lm->tokenizer)

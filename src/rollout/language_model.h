@@ -17,9 +17,11 @@ typedef struct language_model {
     int n_eos;
 } language_model;
 
-/* max_context <= 0: the model's own. A model without a usable tokenizer opens: it answers for token ids, and whoever
+/* path: a model, or an adapter's folder, which says itself where its base lies. adapter: the folder of an adapter
+ * to be put beside the model, or NULL. A model without a usable tokenizer opens: it answers for token ids, and whoever
  * needs text asks language_model_need_text. */
-grpo_status language_model_open(language_model *lm, const char *path, int max_context, pool *threads, grpo_error *err);
+grpo_status language_model_open(language_model *lm, const char *path, const char *adapter, model_load_options options,
+                                pool *threads, grpo_error *err);
 void language_model_close(language_model *lm);
 
 /* Fails with the reason when there is no tokenizer. */

@@ -18,7 +18,7 @@ typedef struct benchmark_options {
 
 typedef struct benchmark_result {
     double gemm_gflops;  /* products of the model's shapes, 1,024 rows, all layers' weights one after another */
-    double memory_gbps;  /* reading those weights */
+    double memory_gbps;  /* reading those weights as f32 */
     double prefill_tps;  /* prompt tokens per second, 1,024 rows at a time */
     double prefill_share; /* of the ceiling */
     int batch[BENCHMARK_BATCHES];
@@ -30,6 +30,7 @@ typedef struct benchmark_result {
     memory_plan plan;
 } benchmark_result;
 
+/* The model must be trainable. */
 grpo_status benchmark_run(benchmark_result *out, model *m, pool *threads, const benchmark_options *options,
                           grpo_error *err);
 

@@ -149,14 +149,16 @@ grpo_status checkpoint_read_arrays(const char *folder, const checkpoint_arrays *
 static const char *const WEIGHT_PREFIX[] = {""};
 static const char *const MOMENT_PREFIXES[] = {"exp_avg.", "exp_avg_sq."};
 
+/* What is trained, in a model's or an adapter's usual file. */
 static checkpoint_arrays weights_of(const model *m, float *const *params)
 {
-    return (checkpoint_arrays){"model.safetensors", &m->layout, WEIGHT_PREFIX, params, 1};
+    const char *file = m->adapter ? "adapter_model.safetensors" : "model.safetensors";
+    return (checkpoint_arrays){file, model_trained(m).layout, WEIGHT_PREFIX, params, 1};
 }
 
 static checkpoint_arrays moments_of(const model *m, float *const *moments)
 {
-    return (checkpoint_arrays){"optimizer.safetensors", &m->layout, MOMENT_PREFIXES, moments, 2};
+    return (checkpoint_arrays){"optimizer.safetensors", model_trained(m).layout, MOMENT_PREFIXES, moments, 2};
 }
 
 /* ---- the list of files and their sums --------------------------------------------------------------------- */
@@ -196,6 +198,11 @@ static grpo_status hash_file(uint64_t *hash, uint64_t *bytes, const char *folder
     return status;
 }
 
+static void format_hash(char text[20], uint64_t hash)
+{
+    snprintf(text, 20, "%016" PRIx64, hash);
+}
+
 static grpo_status list_files(json_t *files, const char *folder, grpo_error *err)
 {
     DIR *dir = opendir(folder);
@@ -211,7 +218,7 @@ static grpo_status list_files(json_t *files, const char *folder, grpo_error *err
         status = hash_file(&hash, &bytes, folder, entry->d_name, err);
         if (status != GRPO_OK)
             break;
-        snprintf(text, sizeof text, "%016" PRIx64, hash);
+        format_hash(text, hash);
         json_object_set_new(files, entry->d_name,
                             json_pack("{s:I,s:s}", "bytes", (json_int_t)bytes, "xxh3", text));
     }
@@ -219,17 +226,22 @@ static grpo_status list_files(json_t *files, const char *folder, grpo_error *err
     return status;
 }
 
-static grpo_status write_state(const char *folder, const checkpoint_state *s, grpo_error *err)
+static grpo_status write_state(const char *folder, const checkpoint_state *s, const model *m, grpo_error *err)
 {
     json_t *files = json_object();
-    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
+    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
                              (json_int_t)s->step, "data_position", (json_int_t)s->data_position, "optimizer_steps",
                              (json_int_t)s->optimizer_steps, "seed", (json_int_t)s->seed, "run_id", s->run_id,
-                             "kl_coef", s->kl_coef, "arithmetic", ARITHMETIC, "extra",
-                             s->extra ? s->extra : json_null(), "files", files);
+                             "kl_coef", s->kl_coef, "precision", model_precision_name(m->precision), "arithmetic",
+                             ARITHMETIC, "extra", s->extra ? s->extra : json_null(), "files", files);
     if (!root) {
         json_decref(files);
         return mem_fail(err, "a checkpoint's state", 0);
+    }
+    if (m->adapter) { /* the base is not in the folder, but an adapter is worth nothing beside another */
+        char base[20];
+        format_hash(base, model_base_fingerprint(m));
+        json_object_set_new(root, "base", json_string(base));
     }
     grpo_status status = list_files(files, folder, err);
     char *text = status == GRPO_OK ? json_text(root) : NULL, *path = file_join(folder, "state.json");
@@ -298,7 +310,7 @@ static void remove_old(const char *root, int keep_last)
 static grpo_status write_folder(const char *folder, const checkpoint_state *state, const model *m, const optimizer *o,
                                 checkpoint_extras *extras, void *context, grpo_error *err)
 {
-    checkpoint_arrays weights = weights_of(m, (float *const[]){m->params}),
+    checkpoint_arrays weights = weights_of(m, (float *const[]){model_trained(m).params}),
                       moments = moments_of(m, (float *const[]){o->m, o->v});
     grpo_status status = file_make_folder(folder, err);
     if (status == GRPO_OK)
@@ -308,7 +320,7 @@ static grpo_status write_folder(const char *folder, const checkpoint_state *stat
     if (status == GRPO_OK && extras)
         status = extras(context, folder, err);
     if (status == GRPO_OK)
-        status = write_state(folder, state, err);
+        status = write_state(folder, state, m, err);
     return status;
 }
 
@@ -417,7 +429,76 @@ grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err)
     return status;
 }
 
-grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, grpo_error *err)
+/* Of a state; f32 where an older version did not say. */
+static model_precision precision_of(const json_t *state)
+{
+    model_precision p;
+    const char *name = json_string_value(json_object_get(state, "precision"));
+    return name && model_precision_parse(&p, name) == 0 ? p : MODEL_F32;
+}
+
+model_precision checkpoint_precision(const char *folder, model_precision wanted)
+{
+    json_t *root;
+    if (wanted != MODEL_AUTO || read_state_json(&root, folder, NULL) != GRPO_OK)
+        return wanted;
+    wanted = precision_of(root);
+    json_decref(root);
+    return wanted;
+}
+
+static grpo_status check_arithmetic(const json_t *state, const char *path, const model *m, grpo_error *err)
+{
+    const char *arithmetic = json_string_value(json_object_get(state, "arithmetic"));
+    if (!arithmetic || strcmp(arithmetic, ARITHMETIC) != 0)
+        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
+                         "%s was written under another order of summation (%s); going on from it would not give the "
+                         "bits of the uninterrupted run. Start a new run from it: model=%s",
+                         path, arithmetic ? arithmetic : "not said", path);
+    if (precision_of(state) != m->precision)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "%s was written with precision=%s, this run has %s; resume with the former",
+                         path, model_precision_name(precision_of(state)), model_precision_name(m->precision));
+    return GRPO_OK;
+}
+
+static int same_module(const adapter_module *a, const adapter_module *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->rank == b->rank && a->scale == b->scale;
+}
+
+/* A run goes on as it began: with all weights, or with an adapter of the same shape and scale beside the same base.
+ * base: its fingerprint in the checkpoint, or NULL. */
+static grpo_status check_kind(const char *path, const char *base, const model *m, grpo_error *err)
+{
+    char now[20];
+    if (adapter_is_folder(path) != (m->adapter != NULL))
+        return grpo_fail(err, GRPO_ERR_CONFIG, "%s holds %s, but this run trains %s: set lora.rank as it was", path,
+                         m->adapter ? "a whole model" : "a LoRA adapter", m->adapter ? "a LoRA adapter" : "every weight");
+    if (!m->adapter)
+        return GRPO_OK;
+    adapter_files f;
+    grpo_status status = adapter_files_open(&f, path, &m->config, err);
+    if (status != GRPO_OK)
+        return status;
+    int same = f.count == m->adapter->count;
+    for (int i = 0; i < f.count && same; i++)
+        same = same_module(&f.modules[i], &m->adapter->modules[i]);
+    adapter_files_close(&f);
+    format_hash(now, model_base_fingerprint(m));
+    if (same && (!base || strcmp(base, now) != 0))
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "%s belongs to a base model with other weights than the one that was loaded; name the model that the "
+                         "run began with, or start a new run with lora.path=%s",
+                         path, path);
+    return same ? GRPO_OK
+                : grpo_fail(err, GRPO_ERR_CONFIG,
+                            "%s holds an adapter with other modules, ranks or scale than this run's lora.targets, lora.rank, "
+                            "lora.alpha and lora.rslora say: set them as they were",
+                            path);
+}
+
+grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, optimizer *o, pool *threads,
+                            grpo_error *err)
 {
     json_t *root;
     memset(s, 0, sizeof *s);
@@ -430,21 +511,20 @@ grpo_status checkpoint_load(checkpoint_state *s, const char *path, model *m, opt
     s->seed = json_integer_value(json_object_get(root, "seed"));
     s->kl_coef = json_number_value(json_object_get(root, "kl_coef"));
     const char *run_id = json_string_value(json_object_get(root, "run_id"));
-    const char *arithmetic = json_string_value(json_object_get(root, "arithmetic"));
     snprintf(s->run_id, sizeof s->run_id, "%s", run_id ? run_id : "");
     s->extra = json_incref(json_object_get(root, "extra"));
-    if (!arithmetic || strcmp(arithmetic, ARITHMETIC) != 0)
-        status = grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                           "%s was written under another order of summation (%s); going on from it would not give the "
-                           "bits of the uninterrupted run. Start a new run from it: model=%s",
-                           path, arithmetic ? arithmetic : "not said", path);
-    json_decref(root);
-    checkpoint_arrays weights = weights_of(m, (float *const[]){m->params}),
+    status = check_arithmetic(root, path, m, err);
+    checkpoint_arrays weights = weights_of(m, (float *const[]){model_trained(m).params}),
                       moments = moments_of(m, (float *const[]){o->m, o->v});
+    if (status == GRPO_OK)
+        status = check_kind(path, json_string_value(json_object_get(root, "base")), m, err);
+    json_decref(root);
     if (status == GRPO_OK)
         status = checkpoint_read_arrays(path, &weights, err);
     if (status == GRPO_OK)
         status = checkpoint_read_arrays(path, &moments, err);
+    if (status == GRPO_OK)
+        model_refresh(m, threads);
     o->steps = s->optimizer_steps;
     if (status != GRPO_OK)
         checkpoint_state_deinit(s);

@@ -1,7 +1,9 @@
-/* Checkpoints: folders `step-00000012` holding a Hugging Face model (model.safetensors in f32), the
+/* Checkpoints: folders `step-00000012` holding a Hugging Face model (model.safetensors in f32), or the
+ * PEFT folder of an adapter (adapter_model.safetensors) where that is what is trained, the
  * optimiser's moments (optimizer.safetensors) and state.json, which lists size and XXH3 of every other
- * file and is written last. A folder is written under another name and renamed when complete, so one
- * that exists is whole, and one that was damaged later is recognised. */
+ * file (for an adapter also the fingerprint of its base) and is written last. A folder is written under
+ * another name and renamed when complete, so one that exists is whole, and one that was damaged later is
+ * recognised. */
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
 
@@ -41,11 +43,17 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
  * Damaged ones are passed over; *damaged counts them and err then holds what was wrong with the newest. */
 grpo_status checkpoint_find(char **path, int *damaged, const char *root, grpo_error *err);
 
+/* What `auto` means for a model in `folder`: the precision of the run that wrote it, so that the policy that was
+ * trained is the one that answers; auto where no run did. Other values come back as they are. */
+model_precision checkpoint_precision(const char *folder, model_precision wanted);
+
 /* The model that a path means: itself, or the newest intact checkpoint when it is a run folder. mem_free *path. */
 grpo_status checkpoint_resolve(char **path, const char *given, grpo_error *err);
 
-/* Reads weights, moments and state back. Shapes and names must be the model's. */
-grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, grpo_error *err);
+/* Reads what is trained (of a whole model the f32 master; it is rounded where the model is), moments and state back.
+ * Shapes, names and precision must be the model's. */
+grpo_status checkpoint_load(checkpoint_state *state, const char *path, model *m, optimizer *o, pool *threads,
+                            grpo_error *err);
 void checkpoint_state_deinit(checkpoint_state *state);
 
 #endif

@@ -19,8 +19,21 @@ static const schema_row reward_rows[] = {
     {.key = "weight", .type = SCHEMA_FLOAT, R(weight), .initial = "1", .help = "Factor in the sum; may be negative."},
     {.key = "name", .type = SCHEMA_STRING, R(name), .flags = SCHEMA_OPTIONAL,
      .help = "Its name in metrics and samples. null: the spec up to its first colon."},
+    {.key = "when", .type = SCHEMA_STRING, R(when), .flags = SCHEMA_OPTIONAL,
+     .help = "FIELD=VALUE: counts only for records of the data with this value, such as data_source=gsm8k; a dot leads into an "
+             "object. null: for all."},
+    {.key = "gate", .type = SCHEMA_FLOAT, R(gate), .flags = SCHEMA_OPTIONAL, .initial = "none", .min = -1e6, .max = 1e6,
+     .help = "Where this reward is below it, the others count 0 (a form that must hold before correctness counts). none: no gate."},
+    {.key = "timeout", .type = SCHEMA_FLOAT, R(timeout), .initial = "0", .min = 0, .max = 86400, .unit = "seconds",
+     .help = "Of rewards that run outside: for one answer of a program, for one request to a server. 0: 30."},
+    {.key = "workers", .type = SCHEMA_INT, R(workers), .initial = "0", .min = 0, .max = 256,
+     .help = "Copies of a program that are kept running (0: 1), requests to a server at once (0: 4)."},
+    {.key = "at_once", .type = SCHEMA_INT, R(at_once), .initial = "0", .min = 0, .max = 65536, .unit = "records",
+     .help = "Records that a program is sent before it must answer (0: 1), that a request holds at most (0: 64)."},
+    {.key = "attempts", .type = SCHEMA_INT, R(attempts), .initial = "0", .min = 0, .max = 100,
+     .help = "Of a request that fails or is refused, with a pause that doubles. 0: 4."},
 };
-static const schema reward_schema = {.rows = reward_rows, .count = 3, .size = sizeof(train_reward)};
+static const schema reward_schema = {.rows = reward_rows, .count = sizeof reward_rows / sizeof *reward_rows, .size = sizeof(train_reward)};
 
 static const schema_choice chat_choices[] = {
     {"auto", TRAIN_CHAT_AUTO, "when the model has a chat template"},
@@ -52,12 +65,24 @@ static const schema_choice schedule_choices[] = {
     {0},
 };
 
+static const schema_choice precision_choices[] = {
+    {"auto", MODEL_AUTO, "bf16_weights where the model's file stores its matrices as BF16, else f32: no number of the "
+                         "model changes"},
+    {"f32", MODEL_F32, "weights and arithmetic"},
+    {"bf16_weights", MODEL_BF16_WEIGHTS, "sampling and gradients see weights rounded to bf16, computed in f32; the "
+                                         "optimiser keeps an f32 master. Half the bytes to stream when decoding"},
+    {0},
+};
+
 static const schema_row run_rows[] = {
     {.key = "The run", .type = SCHEMA_HEADING, .help = "What is trained, and where the results go."},
     {.key = "model", .type = SCHEMA_PATH, AT(model), .flags = SCHEMA_REQUIRED | SCHEMA_OPTIONAL,
      .help = "The model to train: a Hugging Face folder or a .gguf file."},
     {.key = "output_dir", .type = SCHEMA_PATH, AT(output_dir), .initial = "runs/grpo",
      .help = "The run folder: effective configuration, metrics, samples, checkpoints, plots."},
+    {.key = "precision", .type = SCHEMA_ENUM, AT(precision), .initial = "auto", .choices = precision_choices,
+     .help = "How weights are stored. The ratio is exactly 1 on-policy in each, and a run resumes with the same bits. "
+             "An export as BF16 of a run with bf16_weights is exactly the policy that was trained."},
     {.key = "seed", .type = SCHEMA_LONG, AT(seed), .initial = "0", .min = 0, .max = 9007199254740992.0,
      .help = "Every random number of the run is a function of this seed and of its place in the run."},
     {.key = "threads", .type = SCHEMA_INT, AT(threads), .initial = "0", .min = 0, .max = 1024,
@@ -86,6 +111,11 @@ static const schema_row algorithm_rows[] = {
 };
 
 static const schema_row machine_rows[] = {
+    {.key = "reward", .type = SCHEMA_SECTION, .help = "What holds for all rewards."},
+    {.key = "reward.unscored_limit", .type = SCHEMA_FLOAT, AT(reward.unscored_limit), .initial = "0.1", .min = 0, .max = 1,
+     .help = "The run stops when a larger share of a step's answers could not be scored (a reward failed, timed out or gave no "
+             "number). Up to it they are said, and left out of their groups' baselines."},
+
     {.key = "data", .type = SCHEMA_SECTION, .help = "Where prompts and answers come from."},
     {.key = "data.path", .type = SCHEMA_PATH, AT(data.path), .flags = SCHEMA_REQUIRED | SCHEMA_OPTIONAL,
      .help = "Training records: .jsonl or .csv, also as .gz or .zst."},
@@ -215,6 +245,24 @@ static const schema_row machine_rows[] = {
     {.key = "value.warmup_rollouts", .type = SCHEMA_INT, AT(value.warmup_rollouts), .initial = "0", .min = 0, .max = 1e9,
      .unit = "rollouts",
      .help = "In the first rollouts only the value network learns. verl trainer.critic_warmup."},
+
+    {.key = "lora", .type = SCHEMA_SECTION,
+     .help = "Low-rank adapters instead of the weights: the model is frozen, adapters beside its matrices are trained, and "
+             "checkpoints are PEFT folders. The KL reference is the model itself, without a second copy."},
+    {.key = "lora.rank", .type = SCHEMA_INT, AT(lora.rank), .initial = "0", .min = 0, .max = 4096,
+     .help = "Rank of the adapters; 0: every weight is trained. TRL 16, verl 0."},
+    {.key = "lora.alpha", .type = SCHEMA_FLOAT, AT(lora.alpha), .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN, .min = 0,
+     .max = 1e6, .help = "The adapter counts times alpha / rank. null: twice the rank. TRL 32, verl 16."},
+    {.key = "lora.targets", .type = SCHEMA_STRINGS, AT(lora.targets),
+     .help = "Linear layers that get an adapter, as PEFT's target_modules: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+             "down_proj, or longer names; all-linear, the default, means all of these."},
+    {.key = "lora.dropout", .type = SCHEMA_FLOAT, AT(lora.dropout), .initial = "0", .max = 1, .flags = SCHEMA_OPEN_MAX,
+     .help = "Only 0 is possible: with dropout, training would run another policy than the one that was sampled from."},
+    {.key = "lora.rslora", .type = SCHEMA_BOOL, AT(lora.rslora), .initial = "false",
+     .help = "Rank-stabilised scaling: alpha / sqrt(rank)."},
+    {.key = "lora.path", .type = SCHEMA_PATH, AT(lora.path), .flags = SCHEMA_OPTIONAL,
+     .help = "An adapter to start from: a PEFT folder or the run folder of an earlier run; rank, alpha and targets are its own. "
+             "It is the KL reference then."},
 
     {.key = "checkpoint", .type = SCHEMA_SECTION, .help = "What a killed run goes on from (`grpo train --resume`)."},
     {.key = "checkpoint.every", .type = SCHEMA_INT, AT(checkpoint.every), .initial = "50", .min = 0, .max = 1e9, .unit = "steps",

@@ -5,7 +5,10 @@
 #ifndef TRAIN_CONFIG_H
 #define TRAIN_CONFIG_H
 
+#include <math.h>
+
 #include "grpo/algo.h"
+#include "model/precision.h"
 #include "train/schema.h"
 
 typedef enum train_activations {
@@ -25,11 +28,18 @@ typedef struct train_reward {
     char *spec;    /* as `grpo score --reward` takes it: math, code, format:REGEX, … */
     double weight; /* may be negative */
     char *name;    /* in metrics and samples; NULL: the spec up to its first colon */
+    char *when;    /* NULL, or FIELD=VALUE: only for records with this value */
+    double gate;   /* NAN: none; else the other rewards count 0 where this one is below it */
+    double timeout;                /* these four: 0 = the kind's default; grpo_reward_item says more */
+    int workers, at_once, attempts;
 } train_reward;
+
+#define TRAIN_REWARD_DEFAULT {.weight = 1, .gate = NAN}
 
 typedef struct train_config {
     char *model;
     char *output_dir;
+    model_precision precision;
     int64_t seed;
     int threads; /* 0: every core */
 
@@ -39,6 +49,9 @@ typedef struct train_config {
     double clip_epsilon;    /* NAN when algo.clip_epsilon_low and _high differ; read those */
     char *reward_type;      /* NULL when `rewards` is used; see train_config_rewards */
     schema_records rewards; /* of train_reward */
+    struct {
+        double unscored_limit; /* share of a step's answers */
+    } reward;
     grpo_algo algo;
 
     struct {
@@ -99,6 +112,15 @@ typedef struct train_config {
         double learning_rate;
         int warmup_rollouts;  /* of these only the value network learns */
     } value; /* PPO's value network; used by advantage_estimator gae */
+
+    struct {
+        int rank; /* 0: no adapter, unless path names one */
+        double alpha; /* NAN: twice the rank */
+        schema_strings targets; /* empty: all-linear */
+        double dropout;
+        bool rslora;
+        char *path; /* the adapter to start from; NULL: a fresh one */
+    } lora;
 
     struct {
         int every; /* steps; 0: only at the end */

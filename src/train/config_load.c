@@ -78,6 +78,20 @@ static grpo_status check_algorithm(train_config *c, grpo_error *err)
     return GRPO_OK;
 }
 
+static grpo_status check_lora(const train_config *c, grpo_error *err)
+{
+    if (c->lora.dropout != 0)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "lora.dropout must be 0: with dropout, training would run another policy than the one that was sampled "
+                         "from, and the on-policy ratio would not be 1");
+    if (c->lora.path || c->lora.rank > 0)
+        return GRPO_OK;
+    const char *key = !isnan(c->lora.alpha) ? "alpha" : c->lora.targets.count > 0 ? "targets" : c->lora.rslora ? "rslora" : NULL;
+    if (key)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "lora.%s is set but lora.rank is 0, which trains every weight; set lora.rank", key);
+    return GRPO_OK;
+}
+
 static grpo_status check_sizes(const train_config *c, grpo_error *err)
 {
     if (c->data.held_out > 0 && c->data.eval_path)
@@ -135,6 +149,8 @@ static grpo_status load_layers(train_config *c, const schema_tree *file, const s
         status = check_sizes(c, err);
     if (status == GRPO_OK)
         status = check_source(c, err);
+    if (status == GRPO_OK)
+        status = check_lora(c, err);
     c->clip_epsilon = c->algo.clip_epsilon_low == c->algo.clip_epsilon_high ? c->algo.clip_epsilon_low : NAN;
     return status;
 }
@@ -169,7 +185,8 @@ const train_reward *train_config_rewards(const train_config *c, train_reward *si
     *count = c->rewards.count;
     if (c->rewards.count > 0)
         return c->rewards.items;
-    *single = (train_reward){.spec = c->reward_type, .weight = 1};
+    *single = (train_reward)TRAIN_REWARD_DEFAULT;
+    single->spec = c->reward_type;
     *count = 1;
     return single;
 }

@@ -7,7 +7,9 @@
 
 typedef struct run {
     const evaluate_options *options;
-    long finished, total;
+    const data_view *view;
+    const rollout_group *groups;
+    scoring_batch answers;
 } run;
 
 static int reached_stop(void *context, const int32_t *token, int n)
@@ -19,11 +21,11 @@ static int reached_stop(void *context, const int32_t *token, int n)
 static void answer_finished(void *context, const rollout_group *group, int sample)
 {
     run *r = context;
-    (void)group;
-    (void)sample;
-    r->finished++;
+    size_t g = (size_t)(group - r->groups);
+    scoring_batch_add(&r->answers, g * (size_t)r->options->samples + (size_t)sample, data_get(r->view->set, r->view->index[g]),
+                      &group->samples[sample]);
     if (r->options->progress)
-        r->options->progress(r->options->context, r->finished, r->total);
+        r->options->progress(r->options->context, r->answers.added, (long)r->answers.count);
 }
 
 /* 1 - C(n - c, k) / C(n, k): the chance that at least one of k of the n answers is right. */
@@ -35,66 +37,12 @@ static double pass_at(int n, int c, int k)
     return n - c < k ? 1 : 1 - miss;
 }
 
-typedef struct answers {
-    scoring_item *item;
-    scored *score;
-    double *part;
-    char **text;
-    size_t count;
-} answers;
-
-static void answers_deinit(answers *a)
-{
-    for (size_t i = 0; a->text && i < a->count; i++)
-        grpo_tokenizer_free_text(a->text[i]);
-    mem_free(a->item);
-    mem_free(a->score);
-    mem_free(a->part);
-    mem_free(a->text);
-}
-
-static grpo_status answers_init(answers *a, size_t count, size_t parts, grpo_error *err)
-{
-    memset(a, 0, sizeof *a);
-    a->count = count;
-    a->item = mem_calloc(count, sizeof *a->item);
-    a->score = mem_calloc(count, sizeof *a->score);
-    a->part = mem_calloc(count * (parts ? parts : 1), sizeof *a->part);
-    a->text = mem_calloc(count, sizeof *a->text);
-    if (!a->item || !a->score || !a->part || !a->text)
-        return mem_fail(err, "answers", count * sizeof *a->item);
-    for (size_t i = 0; i < count; i++)
-        a->score[i].part = a->part + i * parts;
-    return GRPO_OK;
-}
-
-static grpo_status read_answers(answers *a, const language_model *lm, const data_view *view,
-                                const rollout_group *groups, size_t n_groups, const stop_strings *stop,
-                                grpo_error *err)
-{
-    size_t at = 0;
-    for (size_t g = 0; g < n_groups; g++)
-        for (int s = 0; s < groups[g].n_samples; s++, at++) {
-            const rollout_sample *sample = &groups[g].samples[s];
-            scoring_item *item = &a->item[at];
-            grpo_status status =
-                language_model_answer_text(lm, stop, sample->token, sample->n, &a->text[at], &item->length, err);
-            if (status != GRPO_OK)
-                return status;
-            item->record = data_get(view->set, view->index[g]);
-            item->text = a->text[at];
-            item->token = sample->token;
-            item->tokens = sample->n;
-            item->truncated = sample->finish == FINISH_LENGTH;
-        }
-    return GRPO_OK;
-}
-
-static void tally(evaluation *out, const answers *a, int samples, size_t groups)
+static void tally(evaluation *out, const scoring_batch *a, int samples, size_t groups)
 {
     double reward = 0, length = 0, pass[16] = {0};
     size_t scored_answers = 0;
     for (size_t i = 0; i < a->count; i++) {
+        out->unscored += isnan(a->score[i].reward) != 0;
         length += a->item[i].tokens;
         out->correct += a->score[i].correct == 1;
         out->truncated += (size_t)a->item[i].truncated;
@@ -124,7 +72,7 @@ static grpo_status sample_and_score(evaluation *out, engine *e, const language_m
                                     rollout_group *groups, size_t n, scoring *s, const evaluate_options *o,
                                     grpo_error *err)
 {
-    run r = {o, 0, (long)n * o->samples};
+    run r = {.options = o, .view = view, .groups = groups};
     rollout_options options = {.sampling = o->sampling,
                                .eos = lm->eos,
                                .n_eos = lm->n_eos,
@@ -133,24 +81,21 @@ static grpo_status sample_and_score(evaluation *out, engine *e, const language_m
                                .finished = answer_finished,
                                .context = &r};
     rollout_counts counts;
-    answers a;
-    grpo_status status = group_sample(e, &lm->m->weights, groups, (int)n, &options, &counts, err);
-    if (status != GRPO_OK)
-        return status;
-    status = answers_init(&a, n * (size_t)o->samples, scoring_parts(s), err);
+    scoring_batch *a = &r.answers;
+    grpo_status status = scoring_batch_init(a, s, lm, o->stop, n * (size_t)o->samples, err);
     if (status == GRPO_OK)
-        status = read_answers(&a, lm, view, groups, n, o->stop, err);
+        status = group_sample(e, &lm->m->weights, groups, (int)n, &options, &counts, err);
     if (status == GRPO_OK)
-        status = scoring_run(s, e->threads, a.item, a.count, a.score, &out->unscored, err);
+        status = scoring_batch_wait(a, err);
     if (status == GRPO_OK) {
-        tally(out, &a, o->samples, n);
-        for (size_t i = 0; o->answer && i < a.count; i++) {
+        tally(out, a, o->samples, n);
+        for (size_t i = 0; o->answer && i < a->count; i++) {
             size_t group = i / (size_t)o->samples, sample = i % (size_t)o->samples;
-            o->answer(o->context, a.item[i].record, (int)sample, &a.item[i], &a.score[i],
+            o->answer(o->context, a->item[i].record, (int)sample, &a->item[i], &a->score[i],
                       &groups[group].samples[sample]);
         }
     }
-    answers_deinit(&a);
+    scoring_batch_deinit(a);
     return status;
 }
 

@@ -165,10 +165,10 @@ grpo_status gradient_workspace_sized(gradient_workspace *w, const model *m, pool
     if (status == GRPO_OK)
         status = backward_workspace_init(&w->backward, m, threads, rows, rows, longest, err);
     if (status == GRPO_OK)
-        status = mem_arena_init(&w->grad_arena, m->layout.total * sizeof(float), "gradients", err);
+        status = mem_arena_init(&w->grad_arena, model_trained(m).layout->total * sizeof(float), "gradients", err);
     w->grad = (float *)w->grad_arena.base;
     if (status == GRPO_OK)
-        status = model_weights_view(&w->grad_view, &m->config, w->grad, err);
+        status = model_gradient_view(&w->grad_view, m, w->grad, err);
     return status;
 }
 

@@ -32,7 +32,7 @@ typedef struct gradient_workspace {
     tape t;
     backward_workspace backward;
     mem_arena grad_arena;
-    float *grad; /* [layout.total] */
+    float *grad; /* [model_trained(m).layout->total] */
     model_weights grad_view;
 } gradient_workspace;
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "grpo/algo.h"
-#include "rollout/scalar_head.h"
+#include "model/scalar_head.h"
 #include "train/head_case.h"
 
 const char *head_case_loss(const model_config *config)

@@ -18,6 +18,7 @@
     X(overlong_penalty, NULL, NULL, "mean of what overlong_buffer takes off the rewards")                          \
     X(accuracy, NULL, NULL, "share of the completions that are right")                                             \
     X(frac_unscored, NULL, NULL, "share of the completions whose reward is missing")                               \
+    X(frac_unverifiable, NULL, NULL, "share that the math verifier could not decide; they score as configured")     \
     X(frac_groups_all_right, NULL, NULL, "share of the groups with no wrong completion")                           \
     X(frac_groups_all_wrong, NULL, NULL, "share of the groups with no right completion")                           \
     X(frac_groups_flat, "frac_reward_zero_std", NULL, "share of the groups whose rewards are all equal: no signal") \
@@ -58,6 +59,7 @@
     X(rollout_tokens_per_second, NULL, NULL, "completion tokens per second of sampling")                           \
     X(time_rollout, NULL, "timing_s/gen", "seconds")                                                               \
     X(time_reward, "reward_time", "timing_s/reward", "seconds that rewards add to the step")                       \
+    X(time_scoring, NULL, NULL, "seconds of scoring in all, most of them while answers are sampled")              \
     X(time_train, NULL, "timing_s/update_actor", "seconds")                                                        \
     X(time_value, NULL, "timing_s/update_critic", "seconds of the value network, within time_train")               \
     X(time_eval, NULL, "timing_s/testing", "seconds")                                                              \

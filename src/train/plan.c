@@ -33,10 +33,13 @@ static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan
     p->micro_batch_rows = r->micro_batch_rows > 0 ? r->micro_batch_rows : DEFAULT_MICRO_BATCH_ROWS;
     p->batch_rows = (int)rows;
     p->backward_rows = longest_group > p->micro_batch_rows ? (int)longest_group : at_most(rows, p->micro_batch_rows);
-    p->weights = m->layout.total * sizeof(float);
-    p->reference = r->reference ? p->weights : 0;
-    p->gradients = p->weights;
-    p->moments = 2 * p->weights;
+    p->type = m->type;
+    p->weights = model_store_bytes(&m->layout, m->type);
+    p->master = m->type != OPS_F32 && m->params ? m->layout.total * sizeof(float) : 0;
+    p->adapter = m->adapter ? m->adapter->layout.total * sizeof(float) : 0;
+    p->reference = r->reference ? r->reference_bytes : 0;
+    p->gradients = model_trained(m).layout->total * sizeof(float);
+    p->moments = 2 * p->gradients;
     p->backward = backward_workspace_bytes(m, threads, p->backward_rows, p->batch_rows, p->max_positions);
     engine_plan running = {p->forward_rows, p->slots, 0};
     p->forward = engine_bytes(m, threads, running) + 2 * (size_t)p->max_positions * (size_t)c->rotary_dim * sizeof(float);
@@ -88,8 +91,8 @@ static void set_policy(memory_plan *p, const model *m, pool *threads, const plan
     p->activations = (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c));
     if (r->value)
         plan_value(p, threads, r);
-    p->total = p->weights + p->reference + p->gradients + p->moments + p->keys_values + p->activations + p->forward +
-               p->backward + p->value;
+    p->total = p->weights + p->master + p->adapter + p->reference + p->gradients + p->moments + p->keys_values +
+               p->activations + p->forward + p->backward + p->value;
 }
 
 /* As many whole layers as the budget holds beside the layer inputs. */
@@ -152,10 +155,13 @@ char *memory_plan_text(const memory_plan *p)
 {
     strbuf s = STRBUF_INIT;
     char note[128];
-    line(&s, "weights", p->weights, "f32");
+    snprintf(note, sizeof note, "%s%s", p->type == OPS_F32 ? "f32" : "matrices rounded to bf16", p->adapter ? ", frozen" : "");
+    line(&s, "weights", p->weights, note);
+    line(&s, "master", p->master, "f32 weights of the optimiser");
+    line(&s, "LoRA adapter", p->adapter, "f32");
     line(&s, "reference", p->reference, "frozen copy for the KL penalty");
-    line(&s, "gradients", p->gradients, "");
-    line(&s, "Adam moments", p->moments, "");
+    line(&s, "gradients", p->gradients, p->adapter ? "of the adapter" : "");
+    line(&s, "Adam moments", p->moments, p->adapter ? "of the adapter" : "");
     snprintf(note, sizeof note, "%d blocks of %d positions", p->kv_blocks, OPS_KV_BLOCK);
     line(&s, "keys and values", p->keys_values, note);
     if (p->policy == ACTIVATIONS_CHECKPOINT && p->kept_layers > 0)

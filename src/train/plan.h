@@ -3,7 +3,7 @@
 #ifndef TRAIN_PLAN_H
 #define TRAIN_PLAN_H
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 typedef enum activation_policy {
     ACTIVATIONS_AUTO,
@@ -17,7 +17,8 @@ typedef struct plan_request {
     long prompt_tokens;   /* of the `prompts` longest prompts together */
     int slots;            /* 0: chosen here */
     int micro_batch_rows; /* 0: chosen here */
-    int reference;        /* 1: a frozen copy of the weights */
+    int reference;        /* 1: a pass through reference weights */
+    size_t reference_bytes; /* of a copy of them; 0: the model's own, without its adapter */
     int private_pass;     /* 1: passes whose keys and values are thrown away (a reference needs them too) */
     const model *value;   /* PPO's value network, or NULL */
     activation_policy policy;
@@ -26,11 +27,12 @@ typedef struct plan_request {
 
 typedef struct memory_plan {
     activation_policy policy; /* never AUTO */
+    ops_type type;            /* of the weights */
     int kept_layers, slots, forward_rows, tape_rows, micro_batch_rows, backward_rows, batch_rows, kv_blocks,
         max_positions;
     int value_kept_layers, value_kv_blocks;
     /* bytes; value: all that the value network takes */
-    size_t weights, reference, gradients, moments, keys_values, activations, forward, backward, value, total;
+    size_t weights, master, adapter, reference, gradients, moments, keys_values, activations, forward, backward, value, total;
 } memory_plan;
 
 /* Fails when not even `recompute` fits; the message names the settings to change. */

@@ -385,7 +385,7 @@ static void put_row_markdown(strbuf *out, const schema_row *row, const char *pre
 
 static void put_foreign(strbuf *out, const schema_foreign *table)
 {
-    strbuf_puts(out, "\n## Names in TRL and verl\n\n| system | its name | here | difference |\n| --- | --- | --- | --- |\n");
+    strbuf_puts(out, "\n## Names in TRL, PEFT and verl\n\n| system | its name | here | difference |\n| --- | --- | --- | --- |\n");
     for (const schema_foreign *f = table; f->system; f++) {
         strbuf_printf(out, "| %s | `%s` | ", f->system, f->name);
         if (f->key)

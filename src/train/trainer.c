@@ -55,6 +55,8 @@ static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
     trainer_say(t, "step %llu: held-out accuracy %.1f%%, reward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
                 (unsigned long long)t->step, 100 * result.accuracy, result.reward, result.length, result.answers,
                 result.seconds);
+    if (result.unscored)
+        trainer_say(t, "%zu of %zu held-out answers could not be scored", result.unscored, result.answers);
     return GRPO_OK;
 }
 
@@ -92,7 +94,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
                                             t->config->algo.kl_horizon, (double)b.answers);
         trainer_reference_follow(t);
         if (t->config->log.samples)
-            status = trainer_write_samples(t, &b, err);
+            status = trainer_write_samples(t, &b, t->step, err);
         rollout_release(&t->e, b.groups, b.n_groups); /* an evaluation needs the key/value store */
     }
     grpo_status evaluated = GRPO_OK;

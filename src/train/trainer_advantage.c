@@ -87,6 +87,9 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
     grpo_advantage_batch batch = {
         .rows = b->answers,
         .reward = b->reward,
+        .parts = scoring_parts(t->scoring),
+        .part = b->scoring.counted,
+        .part_weight = scoring_weights(t->scoring),
         .group_size = (size_t)t->config->group_size,
         .tokens = {b->answers, b->offset, b->mask},
         .old_logp = b->old_logp,

@@ -22,33 +22,17 @@ static grpo_status draw_greedy(trainer *t, rollout_group *groups, int n, grpo_er
 
 static grpo_status score_greedy(trainer *t, step_batch *b, const rollout_group *groups, grpo_error *err)
 {
-    size_t n = (size_t)b->n_groups, parts = scoring_parts(t->scoring), unscored;
-    scoring_item *item = mem_calloc(n, sizeof *item);
-    scored *out = mem_calloc(n, sizeof *out);
-    double *part = mem_calloc(n * (parts ? parts : 1), sizeof *part);
-    grpo_status status = item && out && part ? GRPO_OK : mem_fail(err, "greedy baselines", n * sizeof *item);
-    for (size_t g = 0; g < n && status == GRPO_OK; g++) {
-        const rollout_sample *s = &groups[g].samples[0];
-        char *text;
-        status = language_model_answer_text(&t->lm, &t->stop, s->token, s->n, &text, &item[g].length, err);
-        if (status != GRPO_OK)
-            break;
-        item[g].record = b->record[g];
-        item[g].text = text;
-        item[g].token = s->token;
-        item[g].tokens = s->n;
-        item[g].truncated = s->finish == FINISH_LENGTH;
-        out[g].part = part + g * parts;
-    }
-    if (status == GRPO_OK)
-        status = scoring_run(t->scoring, t->threads, item, n, out, &unscored, err);
+    scoring_batch answers;
+    size_t n = (size_t)b->n_groups;
+    grpo_status status = scoring_batch_init(&answers, t->scoring, &t->lm, &t->stop, n, err);
+    if (status != GRPO_OK)
+        return status;
+    for (size_t g = 0; g < n; g++)
+        scoring_batch_add(&answers, g, b->record[g], &groups[g].samples[0]);
+    status = scoring_batch_wait(&answers, err);
     for (size_t row = 0; row < b->answers && status == GRPO_OK; row++)
-        b->reward_baseline[row] = out[row / (size_t)t->config->group_size].reward;
-    for (size_t g = 0; item && g < n; g++)
-        grpo_tokenizer_free_text((char *)item[g].text);
-    mem_free(item);
-    mem_free(out);
-    mem_free(part);
+        b->reward_baseline[row] = answers.score[row / (size_t)t->config->group_size].reward;
+    scoring_batch_deinit(&answers);
     return status;
 }
 

@@ -37,20 +37,20 @@ int trainer_reached_stop(void *context, const int32_t *token, int n)
     return stop_strings_reached(&t->stop, token, n);
 }
 
+/* Hands a finished answer to the scoring threads; sampling goes on meanwhile. */
 static void answer_finished(void *context, const rollout_group *group, int sample)
 {
     trainer *t = context;
-    (void)group;
-    (void)sample;
-    t->finished_answers++;
+    step_batch *b = t->sampling;
+    size_t g = (size_t)(group - b->groups);
+    scoring_batch_add(&b->scoring, g * (size_t)t->config->group_size + (size_t)sample, b->record[g], &group->samples[sample]);
 }
 
 static void show_progress(void *context, long tokens)
 {
     trainer *t = context;
     (void)tokens;
-    long total = (long)t->config->rollout.prompts_per_step * t->config->group_size;
-    progress_phase(&t->progress, "sampling", t->finished_answers, total, machine_seconds());
+    progress_phase(&t->progress, "sampling", t->sampling->scoring.added, (long)t->sampling->answers, machine_seconds());
 }
 
 static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
@@ -77,10 +77,22 @@ static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
         .context = t,
     };
     tape_reset(&t->tape);
-    t->finished_answers = 0;
+    t->sampling = b;
     t->e.interrupt = t->options.interrupt; /* only here: an update, once begun, is completed */
     grpo_status status = group_sample(&t->e, &t->lm.m->weights, b->groups, b->n_groups, &o, &b->counts, err);
     t->e.interrupt = NULL;
+    t->sampling = NULL;
+    return status;
+}
+
+/* Answers of another engine stand in the data and are all there at once. */
+static grpo_status take_answers(trainer *t, step_batch *b, grpo_error *err)
+{
+    grpo_status status = trainer_read_answers(t, b, err);
+    for (size_t row = 0; row < b->answers && status == GRPO_OK; row++) {
+        size_t g = row / (size_t)t->config->group_size, i = row % (size_t)t->config->group_size;
+        scoring_batch_add(&b->scoring, row, b->record[g], &b->groups[g].samples[i]);
+    }
     return status;
 }
 
@@ -88,15 +100,11 @@ static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
 
 static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
 {
-    size_t parts = scoring_parts(t->scoring), n = b->tokens, rows = b->answers;
+    size_t n = b->tokens, rows = b->answers;
     struct {
         void **field;
         size_t count, size;
     } arrays[] = {
-        {(void **)&b->item, rows, sizeof *b->item},
-        {(void **)&b->text, rows, sizeof *b->text},
-        {(void **)&b->score, rows, sizeof *b->score},
-        {(void **)&b->part, rows * (parts ? parts : 1), sizeof *b->part},
         {(void **)&b->reward, rows, sizeof *b->reward},
         {(void **)&b->offset, rows + 1, sizeof *b->offset},
         {(void **)&b->mask, n, sizeof *b->mask},
@@ -121,20 +129,16 @@ static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
         if (!*arrays[i].field)
             return mem_fail(err, "a rollout", arrays[i].count * arrays[i].size);
     }
-    for (size_t i = 0; i < rows; i++)
-        b->score[i].part = b->part + i * parts;
     return GRPO_OK;
 }
 
 void step_batch_deinit(trainer *t, step_batch *b)
 {
     value_network_release(&t->value);
+    scoring_batch_deinit(&b->scoring); /* its answers' tokens are the groups' */
     if (b->groups)
         rollout_release(&t->e, b->groups, b->n_groups);
-    for (size_t i = 0; b->text && i < b->answers; i++)
-        grpo_tokenizer_free_text(b->text[i]);
-    void *owned[] = {b->reward_baseline, b->groups,  b->record,    b->item,     b->text,     b->score,    b->part,
-                     b->reward,  b->offset,    b->mask,     b->advantage, b->token_advantage,
+    void *owned[] = {b->reward_baseline, b->groups,  b->record, b->reward,  b->offset,    b->mask,     b->advantage, b->token_advantage,
                      b->old_logp, b->logp,     b->ref_logp, b->entropy,  b->grad_logp, b->grad_entropy,
                      b->stats,   b->logp32,    b->value,    b->returns, b->sampler_logp};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
@@ -142,34 +146,25 @@ void step_batch_deinit(trainer *t, step_batch *b)
     memset(b, 0, sizeof *b);
 }
 
-/* Texts, masks, log-probs of every answer. */
-static grpo_status read_answers(trainer *t, step_batch *b, grpo_error *err)
+/* Masks and log-probs of every answer's tokens. */
+static void read_tokens(const trainer *t, step_batch *b)
 {
     size_t row = 0, token = 0;
     for (int g = 0; g < b->n_groups; g++)
         for (int i = 0; i < b->groups[g].n_samples; i++, row++) {
             const rollout_sample *s = &b->groups[g].samples[i];
-            scoring_item *item = &b->item[row];
-            grpo_status status = language_model_answer_text(&t->lm, &t->stop, s->token, s->n, &b->text[row],
-                                                            &item->length, err);
-            if (status != GRPO_OK)
-                return status;
-            item->record = b->record[g];
-            item->text = b->text[row];
-            item->token = s->token;
-            item->tokens = s->n;
-            item->truncated = s->finish == FINISH_LENGTH;
             b->offset[row] = token;
             for (int k = 0; k < s->n; k++, token++) {
-                b->mask[token] = !(t->config->algo.mask_truncated && item->truncated);
+                b->mask[token] = !(t->config->algo.mask_truncated && b->item[row].truncated);
                 b->old_logp[token] = b->logp[token] = s->logprob[k];
                 b->entropy[token] = s->stats[k].entropy;
                 b->stats[token] = s->stats[k];
             }
         }
     b->offset[row] = token;
-    return GRPO_OK;
 }
+
+/* ---- rewards --------------------------------------------------------------------------------------------------------- */
 
 /* The reward that trains: the score, less DAPO's soft punishment of overlong answers. */
 static void take_rewards(const trainer *t, step_batch *b, train_metrics *m)
@@ -184,34 +179,60 @@ static void take_rewards(const trainer *t, step_batch *b, train_metrics *m)
     if (buffer > 0)
         m->overlong_penalty = sum / (double)b->answers;
     trainer_drop_without_baseline(b);
+    for (size_t i = 0; i < b->answers; i++)
+        b->unscored += isnan(b->reward[i]) != 0;
+}
+
+/* A run whose rewards often fail learns from chance: it stops, and its samples are kept to be looked at. */
+static grpo_status check_unscored(trainer *t, const step_batch *b, grpo_error *err)
+{
+    double limit = t->config->reward.unscored_limit;
+    if (b->unscored < b->answers && (double)b->unscored <= limit * (double)b->answers)
+        return GRPO_OK;
+    if (t->config->log.samples)
+        trainer_write_samples(t, b, t->step + 1, NULL);
+    return grpo_fail(err, GRPO_ERR_REWARD,
+                     "%zu of %zu answers of step %llu could not be scored (reward.unscored_limit is %g); the first: %s. Repair the "
+                     "reward or the data (`grpo score --explain` on the last lines of %s/samples.jsonl), or raise the limit",
+                     b->unscored, b->answers, (unsigned long long)t->step + 1, limit, trainer_first_problem(b),
+                     t->config->output_dir);
+}
+
+static grpo_status begin_batch(trainer *t, step_batch *b, grpo_error *err)
+{
+    memset(b, 0, sizeof *b);
+    grpo_status status = take_prompts(t, b, err);
+    if (status == GRPO_OK)
+        status = scoring_batch_init(&b->scoring, t->scoring, &t->lm, &t->stop, b->answers, err);
+    b->item = b->scoring.item;
+    b->score = b->scoring.score;
+    return status;
 }
 
 grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
 {
-    memset(b, 0, sizeof *b);
     double began = machine_seconds();
-    grpo_status status = take_prompts(t, b, err);
+    grpo_status status = begin_batch(t, b, err);
     if (status == GRPO_OK && t->config->algo.advantage == GRPO_ADV_REMAX)
         status = trainer_greedy_baselines(t, b, err);
     if (status == GRPO_OK)
-        status = t->config->rollout.source == TRAIN_SOURCE_DATA ? trainer_read_answers(t, b, err) : draw_answers(t, b, err);
+        status = t->config->rollout.source == TRAIN_SOURCE_DATA ? take_answers(t, b, err) : draw_answers(t, b, err);
+    m->time_rollout = machine_seconds() - began - b->scoring.seconds;
+    if (status == GRPO_OK) /* all but the last answers were scored while others were sampled */
+        status = scoring_batch_wait(&b->scoring, err);
     if (status != GRPO_OK)
         return status;
-    m->time_rollout = machine_seconds() - began;
+    m->time_reward = b->scoring.seconds;
+    m->time_scoring = scoring_busy_seconds(t->scoring);
     b->tokens = policy_token_count(b->groups, b->n_groups);
     status = allocate(t, b, err);
-    if (status == GRPO_OK)
-        status = read_answers(t, b, err);
-    if (status == GRPO_OK && b->sampler_logp)
+    if (status != GRPO_OK)
+        return status;
+    read_tokens(t, b);
+    if (b->sampler_logp)
         status = trainer_take_sampler(t, b, m, err);
-    began = machine_seconds();
-    if (status == GRPO_OK)
-        status = scoring_run(t->scoring, t->threads, b->item, b->answers, b->score, &b->unscored, err);
-    if (status == GRPO_OK)
-        take_rewards(t, b, m);
-    m->time_reward = machine_seconds() - began;
-    if (status == GRPO_OK && b->unscored == b->answers)
-        status = grpo_fail(err, GRPO_ERR_REWARD, "no answer of step %llu could be scored; `grpo score --explain` on samples.jsonl says why",
-                           (unsigned long long)t->step + 1);
-    return status;
+    if (status != GRPO_OK)
+        return status;
+    take_rewards(t, b, m);
+    return check_unscored(t, b, err);
 }

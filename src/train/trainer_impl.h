@@ -17,10 +17,9 @@ typedef struct step_batch {
     const data_record **record; /* [prompts] */
     int n_groups;
     size_t answers, tokens; /* B, N */
-    scoring_item *item;     /* [B] */
-    char **text;            /* [B] */
-    scored *score;          /* [B] */
-    double *part;           /* [B][parts] */
+    scoring_batch scoring;
+    const scoring_item *item; /* [B] of scoring */
+    const scored *score;      /* [B] of scoring */
     double *reward;         /* [B] */
     double *reward_baseline; /* [B] remax: the greedy answer's; NULL otherwise */
     size_t *offset;         /* [B + 1] into token arrays */
@@ -43,6 +42,7 @@ struct trainer {
     trainer_options options;
     pool *threads;
     language_model lm;
+    int adapter_given; /* the run starts from an adapter that exists */
     data_set *data, *eval_data;
     data_view train_view, eval_view;
     data_stream stream;
@@ -54,7 +54,7 @@ struct trainer {
     engine e;
     tape tape;
     backward_workspace backward;
-    mem_arena grad_arena, reference_arena;
+    mem_arena grad_arena, reference_arena, reference_master; /* master: a following reference's, where weights are rounded */
     float *grad;
     model_weights grad_view, reference; /* reference.layer NULL: none */
     optimizer optimizer;
@@ -67,7 +67,7 @@ struct trainer {
     progress progress;
     diagnose_memory diagnoses;
     double first_eval_accuracy, last_eval_accuracy, began;
-    long finished_answers;
+    step_batch *sampling; /* the rollout in progress */
     int evaluations; /* of the whole run: a first one before a --resume counts */
 };
 
@@ -88,6 +88,7 @@ grpo_status trainer_sampler_weights(const trainer *t, const grpo_rows *rows, con
 
 /* trainer_reference.c */
 grpo_status trainer_reference_init(trainer *t, grpo_error *err);
+size_t trainer_reference_bytes(const trainer *t); /* that it takes beside the weights in memory */
 void trainer_reference_follow(trainer *t); /* after each step */
 grpo_status trainer_reference_save(const trainer *t, const char *folder, grpo_error *err);
 grpo_status trainer_reference_restore(trainer *t, const char *folder, grpo_error *err);
@@ -105,8 +106,13 @@ void trainer_say(trainer *t, const char *format, ...) __attribute__((format(prin
 void trainer_say_start(trainer *t);
 void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
-grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err);
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err);
+const char *trainer_first_problem(const step_batch *b); /* of an answer without a reward */
 void trainer_say_end(trainer *t);
+
+/* trainer_model.c */
+grpo_status trainer_open_model(trainer *t, grpo_error *err);
+grpo_status trainer_write_adapter_settings(const trainer *t, const char *folder, grpo_error *err);
 
 /* trainer_setup.c */
 grpo_status trainer_checkpoint(trainer *t, grpo_error *err);

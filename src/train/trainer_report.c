@@ -24,14 +24,66 @@ void trainer_say(trainer *t, const char *format, ...)
 
 /* ---- start ------------------------------------------------------------------------------------------------ */
 
+/* "q_proj, v_proj": the kinds of modules that the adapter stands beside. */
+static void put_targets(strbuf *out, const model_adapter *a)
+{
+    for (int i = 0; i < a->count; i++) {
+        const char *name = strrchr(a->modules[i].name, '.') + 1;
+        int earlier = 0;
+        for (int k = 0; k < i && !earlier; k++)
+            earlier = a->modules[k].role == a->modules[i].role;
+        if (!earlier)
+            strbuf_printf(out, "%s%s", i ? ", " : "", name);
+    }
+}
+
+static void say_adapter(trainer *t, const model_adapter *a)
+{
+    strbuf targets = STRBUF_INIT;
+    put_targets(&targets, a);
+    uint64_t base = t->lm.m->layout.parameters, trained = a->layout.parameters;
+    trainer_say(t, "adapter    LoRA rank %d, alpha %g, scale %g (alpha / %s) on %s%s: %.3f M parameters are trained, %.2f%% of %.1f M",
+                a->rank, a->alpha, (double)adapter_scale(a->alpha, a->rank, a->rslora), a->rslora ? "sqrt(rank)" : "rank",
+                strbuf_text(&targets), t->adapter_given ? ", going on from one" : "", (double)trained / 1e6,
+                100.0 * (double)trained / (double)(base + trained), (double)(base + trained) / 1e6);
+    strbuf_deinit(&targets);
+}
+
+/* What the preset, the file and the command line together come to, also where it is the default. */
+static void say_algorithm(trainer *t)
+{
+    static const char *const said[] = {"advantage_estimator", "importance_sampling_level", "loss",
+                                       "clip_epsilon_low",    "clip_epsilon_high",         "loss_aggregation",
+                                       "kl_coef",             "kl_estimator",              "kl_place"};
+    enum { KL_COEF = 6 }; /* what follows says nothing where it is 0 */
+    size_t count, presets;
+    const grpo_algo *algo = &t->config->algo;
+    const grpo_option *option = grpo_algo_options(&count);
+    strbuf text = STRBUF_INIT;
+    strbuf_puts(&text, grpo_presets(&presets)[t->config->algorithm].name);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        for (size_t k = 0; k < count; k++) {
+            char value[64];
+            if (strcmp(option[k].key, said[i]) != 0 || (i > KL_COEF && algo->kl_coef == 0))
+                continue;
+            grpo_algo_get(algo, &option[k], value, sizeof value);
+            strbuf_printf(&text, "%s %s %s", i ? "," : ":", said[i], value);
+        }
+    trainer_say(t, "algorithm  %s", strbuf_text(&text));
+    strbuf_deinit(&text);
+}
+
 void trainer_say_start(trainer *t)
 {
     const train_config *c = t->config;
     const model_config *mc = &t->lm.m->config;
     strbuf changed = STRBUF_INIT;
-    trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s arithmetic on %s, %d threads",
-                c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context, "f32",
+    trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s on %s, %d threads",
+                c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context,
+                t->lm.m->type == OPS_F32 ? "f32 arithmetic" : "f32 arithmetic on weights rounded to bf16 (f32 master)",
                 ops_isa(), pool_threads(t->threads));
+    if (t->lm.m->adapter)
+        say_adapter(t, t->lm.m->adapter);
     trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,
                 prompt_uses_chat(&t->lm, data_get(t->data, 0), c->data.chat) ? ", through the chat template"
                                                                              : ", as raw text");
@@ -40,6 +92,7 @@ void trainer_say_start(trainer *t)
     trainer_say(t, "run        %llu steps of %d prompts x %d answers of at most %d tokens, into %s",
                 (unsigned long long)t->steps, c->rollout.prompts_per_step, c->group_size, c->rollout.max_new_tokens,
                 c->output_dir);
+    say_algorithm(t);
     if (train_config_put_changed(&changed, c, NULL) == GRPO_OK)
         trainer_say(t, "settings that differ from the defaults (all of them: %s/config.yaml)\n%s", c->output_dir,
                     strbuf_text(&changed));
@@ -85,7 +138,7 @@ static group_share judge_groups(const step_batch *b)
 static void measure_answers(const step_batch *b, train_metrics *m)
 {
     double reward = 0, length = 0, ended_length = 0, advantage = 0;
-    size_t scored_answers = 0, correct = 0, judged = 0, truncated = 0;
+    size_t scored_answers = 0, correct = 0, judged = 0, truncated = 0, unverifiable = 0;
     m->reward_min = m->advantage_min = m->completion_length_min = INFINITY;
     m->reward_max = m->advantage_max = m->completion_length_max = -INFINITY;
     for (size_t i = 0; i < b->answers; i++) {
@@ -97,6 +150,7 @@ static void measure_answers(const step_batch *b, train_metrics *m)
         ended_length += item->truncated ? 0 : item->tokens;
         judged += b->score[i].correct >= 0;
         correct += b->score[i].correct == 1;
+        unverifiable += (size_t)b->score[i].unverifiable;
         double a = b->per_token ? b->token_advantage[b->offset[i]] : b->advantage[i];
         advantage += fabs(a);
         m->advantage_min = fmin(m->advantage_min, a);
@@ -115,6 +169,7 @@ static void measure_answers(const step_batch *b, train_metrics *m)
     m->completion_length = length / n;
     m->completion_length_ended = truncated < b->answers ? ended_length / (n - (double)truncated) : NAN;
     m->frac_truncated = (double)truncated / n;
+    m->frac_unverifiable = (double)unverifiable / n;
 }
 
 void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m)
@@ -188,6 +243,27 @@ static void diagnose_and_say(trainer *t, const train_metrics *m, json_t *extra)
     json_decref(list);
 }
 
+const char *trainer_first_problem(const step_batch *b)
+{
+    for (size_t i = 0; i < b->answers; i++)
+        if (isnan(b->reward[i]))
+            return b->score[i].problem[0] ? b->score[i].problem : "its greedy baseline could not be scored";
+    return "";
+}
+
+/* Rewards that failed, and answers that nobody could judge, are never passed over in silence. */
+static void say_unscored(trainer *t, const step_batch *b)
+{
+    size_t unverifiable = 0;
+    for (size_t i = 0; i < b->answers; i++)
+        unverifiable += (size_t)b->score[i].unverifiable;
+    if (b->unscored)
+        trainer_say(t, "%zu of %zu answers could not be scored and were left out; the first: %s", b->unscored, b->answers,
+                    trainer_first_problem(b));
+    if (unverifiable)
+        trainer_say(t, "%zu of %zu answers could not be verified (\"unverifiable\" in samples.jsonl)", unverifiable, b->answers);
+}
+
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err)
 {
     json_t *extra = parts_of(t, b);
@@ -197,32 +273,41 @@ grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metr
     json_decref(line);
     json_decref(extra);
     progress_step(&t->progress, m, machine_seconds());
-    if (b->unscored)
-        trainer_say(t, "%zu of %zu answers could not be scored and were left out", b->unscored, b->answers);
+    say_unscored(t, b);
     return status;
 }
 
 /* ---- samples ------------------------------------------------------------------------------------------------------- */
 
-static json_t *sample_line(const trainer *t, const step_batch *b, const rollout_group *g, int i, size_t row,
+static json_t *number_or_null(double x)
+{
+    return isnan(x) ? json_null() : json_double(x);
+}
+
+static json_t *sample_line(const trainer *t, const step_batch *b, uint64_t step, const rollout_group *g, int i, size_t row,
                            const char *prompt, size_t prompt_length)
 {
     const rollout_sample *s = &g->samples[i];
     json_t *parts = json_object();
     double logp = 0;
     for (size_t p = 0; p < scoring_parts(t->scoring); p++)
-        json_object_set_new(parts, scoring_part_name(t->scoring, p), json_double(b->score[row].part[p]));
+        json_object_set_new(parts, scoring_part_name(t->scoring, p), number_or_null(b->score[row].part[p]));
     for (int k = 0; k < s->n; k++)
         logp += s->logprob[k];
     double advantage = b->per_token ? b->token_advantage[b->offset[row]] : b->advantage[row];
-    return json_pack("{s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "step", (json_int_t)t->step, "group",
+    json_t *line = json_pack("{s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "step", (json_int_t)step, "group",
                      (json_int_t)g->id, "sample", i, "prompt", json_string_lossy(prompt, prompt_length), "completion",
-                     json_string_lossy(b->text[row], b->item[row].length), "reward", json_double(b->reward[row]),
+                     json_string_lossy(b->item[row].text, b->item[row].length), "reward", number_or_null(b->reward[row]),
                      "rewards", parts, "advantage", json_double(advantage), "tokens", s->n, "finish",
                      finish_reason_name(s->finish), "logprob", logp);
+    if (line && b->score[row].problem[0])
+        json_object_set_new(line, "unscored", json_string_lossy(b->score[row].problem, strlen(b->score[row].problem)));
+    if (line && b->score[row].unverifiable)
+        json_object_set_new(line, "unverifiable", json_true());
+    return line;
 }
 
-grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *err)
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err)
 {
     size_t row = 0;
     grpo_status status = GRPO_OK;
@@ -235,7 +320,7 @@ grpo_status trainer_write_samples(trainer *t, const step_batch *b, grpo_error *e
         if (status != GRPO_OK)
             break;
         for (int i = 0; i < group->n_samples && status == GRPO_OK; i++, row++) {
-            json_t *line = sample_line(t, b, group, i, row, prompt, length);
+            json_t *line = sample_line(t, b, step, group, i, row, prompt, length);
             status = line ? metrics_file_write(&t->samples, line, err) : mem_fail(err, "samples", 0);
             json_decref(line);
         }

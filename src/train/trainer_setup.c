@@ -114,7 +114,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         longest = eval;
     size_t budget = (size_t)c->train.memory_budget;
     if (budget == 0) /* the weights are in memory already; leave a tenth to the rest of the machine */
-        budget = (machine_memory_available() + t->lm.m->layout.total * sizeof(float)) / 10 * 9;
+        budget = (machine_memory_available() + model_bytes(t->lm.m)) / 10 * 9;
     plan_request r = {
         .prompts = c->rollout.prompts_per_step,
         .group_size = c->group_size,
@@ -124,6 +124,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
+        .reference_bytes = trainer_reference_bytes(t),
         .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
@@ -140,6 +141,7 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
     const train_config *c = t->config;
     const memory_plan *p = &t->plan;
     model *m = t->lm.m;
+    size_t trained = model_trained(m).layout->total;
     grpo_status status =
         engine_init(&t->e, m, t->threads, (engine_plan){p->forward_rows, p->slots, p->kv_blocks}, err);
     if (status == GRPO_OK)
@@ -148,17 +150,17 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
         status = backward_workspace_init(&t->backward, m, t->threads, p->backward_rows, p->batch_rows, p->max_positions,
                                          err);
     if (status == GRPO_OK)
-        status = mem_arena_init(&t->grad_arena, m->layout.total * sizeof(float), "gradients", err);
+        status = mem_arena_init(&t->grad_arena, trained * sizeof(float), "gradients", err);
     t->grad = (float *)t->grad_arena.base;
     if (status == GRPO_OK)
-        status = model_weights_view(&t->grad_view, &m->config, t->grad, err);
+        status = model_gradient_view(&t->grad_view, m, t->grad, err);
     optimizer_options o = {.beta1 = c->train.beta1,
                            .beta2 = c->train.beta2,
                            .eps = c->train.adam_eps,
                            .weight_decay = c->train.weight_decay,
                            .max_grad_norm = c->train.max_grad_norm};
     if (status == GRPO_OK)
-        status = optimizer_init(&t->optimizer, m->layout.total, o, err);
+        status = optimizer_init(&t->optimizer, trained, o, err);
     if (status == GRPO_OK && t->value.m)
         status = value_network_start(&t->value, t->threads, p, o, err);
     if (status == GRPO_OK && c->algo.kl_coef != 0)
@@ -225,7 +227,7 @@ static grpo_status resume(trainer *t, grpo_error *err)
         return GRPO_OK;
     }
     checkpoint_state state;
-    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, err);
+    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, t->threads, err);
     if (status == GRPO_OK)
         status = trainer_reference_restore(t, path, err);
     if (status == GRPO_OK && t->value.m)
@@ -288,16 +290,24 @@ static grpo_status write_json_file(const char *folder, const char *name, json_t 
     return status;
 }
 
-/* config.json, generation_config.json and the tokenizer: a checkpoint's folder is a model. */
-static grpo_status write_model_side(void *context, const char *folder, grpo_error *err)
+static grpo_status write_model_settings(trainer *t, const char *folder, grpo_error *err)
 {
-    trainer *t = context;
     model_export e = {.config = &t->lm.m->config,
                       .config_json = model_files_config_json(t->lm.files),
                       .generation_json = model_files_generation_json(t->lm.files)};
     grpo_status status = write_json_file(folder, "config.json", model_export_config_json(&e, "float32"), err);
     if (status == GRPO_OK)
         status = write_json_file(folder, "generation_config.json", model_export_generation_json(&e), err);
+    return status;
+}
+
+/* config.json and generation_config.json, or an adapter's settings, and the tokenizer: a checkpoint's folder is a
+ * model. Then what else of the run is trained or follows. */
+static grpo_status write_model_side(void *context, const char *folder, grpo_error *err)
+{
+    trainer *t = context;
+    grpo_status status = t->lm.m->adapter ? trainer_write_adapter_settings(t, folder, err)
+                                          : write_model_settings(t, folder, err);
     if (status == GRPO_OK)
         status = grpo_tokenizer_write_folder(t->lm.tokenizer, folder, err);
     if (status == GRPO_OK)
@@ -330,6 +340,10 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
 
 static grpo_status check_supported(const train_config *c, grpo_error *err)
 {
+    if (c->algo.advantage == GRPO_ADV_GDPO && c->algo.overlong_buffer > 0)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "advantage_estimator=gdpo normalises each reward by itself and would pass overlong_buffer over: give the "
+                         "punishment as one of the rewards, {spec: \"overlong:max=…,buffer=…\"}, and set overlong_buffer=0");
     if (c->algo.dynamic_sampling)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
                          "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "
@@ -368,11 +382,7 @@ static grpo_status setup(trainer *t, grpo_error *err)
     if (status == GRPO_OK)
         status = pool_create(&t->threads, c->threads, err);
     if (status == GRPO_OK)
-        status = language_model_open(&t->lm, c->model, 0, t->threads, err);
-    if (status == GRPO_OK)
-        status = language_model_need_text(&t->lm, err);
-    if (status == GRPO_OK && t->lm.m->config.head != MODEL_HEAD_LM)
-        status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
+        status = trainer_open_model(t, err);
     if (status != GRPO_OK)
         return status;
     if (c->algo.advantage == GRPO_ADV_GAE)
@@ -441,6 +451,7 @@ void trainer_destroy(trainer *t)
     model_weights_deinit(&t->reference);
     mem_arena_deinit(&t->grad_arena);
     mem_arena_deinit(&t->reference_arena);
+    mem_arena_deinit(&t->reference_master);
     backward_workspace_deinit(&t->backward);
     tape_deinit(&t->tape);
     engine_deinit(&t->e);

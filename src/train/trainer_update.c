@@ -268,7 +268,9 @@ static grpo_status policy_step(trainer *t, step_batch *b, const mini_batch *mb, 
         status = mini_batch_gradient(t, b, mb, err);
     double norm = 0;
     if (status == GRPO_OK)
-        status = optimizer_step(&t->optimizer, t->threads, t->lm.m->params, t->grad, m->learning_rate, &norm, err);
+        status = optimizer_step(&t->optimizer, t->threads, model_trained(t->lm.m).params, t->grad, m->learning_rate, &norm, err);
+    if (status == GRPO_OK)
+        model_refresh(t->lm.m, t->threads);
     m->grad_norm = update == 0 ? norm : fmax(m->grad_norm, norm);
     return status;
 }

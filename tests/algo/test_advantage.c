@@ -109,6 +109,37 @@ static void leave_one_out(void **state)
     setup(&f, GRPO_ADV_RLOO, rewards, 3, 3);
     run(&f);
     assert_row(&f, (double[]){1 - 4, 2 - 3.5, 6 - 1.5}, 3, 1e-15);
+    f.algo.reward_clip_max = 4;
+    run(&f);
+    assert_row(&f, (double[]){1 - 3, 2 - 2.5, 4 - 1.5}, 3, 1e-15);
+}
+
+static void scaled_by_non_zero_rewards(void **state)
+{
+    (void)state;
+    double rewards[] = {0, 2, 0, 4};
+    fixture f;
+    setup(&f, GRPO_ADV_GPG, rewards, 4, 2);
+    f.algo.gpg_norm = 4; /* 4 rows / 2 non-zero / 4 */
+    run(&f);
+    assert_row(&f, (double[]){-0.5, 0.5, -1, 1}, 4, 1e-15);
+}
+
+/* -1 on one token and 1 on three: mean 1/2, variance 1. */
+static void whitened_by_tokens(void **state)
+{
+    (void)state;
+    double rewards[] = {1, 3};
+    size_t offset[] = {0, 1, 4};
+    fixture f;
+    setup(&f, GRPO_ADV_REINFORCE_PP_BASELINE, rewards, 2, 2);
+    f.in.tokens = (grpo_rows){2, offset, NULL};
+    run(&f);
+    assert_row(&f, (double[]){-1.5, 0.5}, 2, 1e-7);
+    rewards[0] = 0; /* variance 1e-8, to which 1e-8 is added */
+    rewards[1] = 2e-4;
+    run(&f);
+    assert_row(&f, (double[]){-1.5 / sqrt(2), 0.5 / sqrt(2)}, 2, 1e-7);
 }
 
 static void length_weighted_baseline(void **state)
@@ -399,6 +430,63 @@ static void kl_in_the_reward(void **state)
     assert_close(f.token[0], 1 - 0.5, 1e-15);
 }
 
+/* ---- token estimators ------------------------------------------------------------------- */
+
+static void discounted_rewards_to_go(void **state)
+{
+    (void)state;
+    double rewards[] = {13}, token_reward[] = {1, 10, 2};
+    size_t offset[] = {0, 3};
+    unsigned char mask[] = {1, 0, 1};
+    fixture f;
+    setup(&f, GRPO_ADV_REINFORCE_PP, rewards, 1, 1);
+    f.in.tokens = (grpo_rows){1, offset, mask};
+    f.in.token_reward = token_reward;
+    f.algo.whiten_advantages = 0;
+    f.algo.gamma = 0.5;
+    run(&f);
+    assert_memory_equal(f.returns, ((double[]){1, 11, 2}), 3 * sizeof(double));
+    assert_memory_equal(f.token, ((double[]){1, 0, 2}), 3 * sizeof(double));
+    mask[1] = 1;
+    run(&f);
+    assert_memory_equal(f.token, ((double[]){6.5, 11, 2}), 3 * sizeof(double));
+}
+
+/* p = 1/2, so that a token's share of W is sum_pi_squared times its weight squared. The longer
+ * row has a masked token in front, which only the plain form counts as a column. */
+static void optimal_baseline_of_tokens(void **state)
+{
+    (void)state;
+    const double half = log(0.5);
+    double rewards[] = {3, 1}, old[] = {half, half, half, half}, squares[] = {9, 0.5, 0.25, 1},
+           weight[] = {1, 2, 1, 1};
+    size_t offset[] = {0, 3, 4};
+    unsigned char mask[] = {0, 1, 1, 1};
+    fixture f;
+    setup(&f, GRPO_ADV_TURN_TOKEN_BASELINE, rewards, 2, 2);
+    f.in.tokens = (grpo_rows){2, offset, mask};
+    f.in.old_logp = old;
+    f.in.sum_pi_squared = squares;
+    f.in.is_weight = weight;
+    run(&f); /* W = 2, 2.25 and 1: baselines 7/3 and 3 */
+    const double squeezed[] = {0, 3 - 7.0 / 3, 0, 1 - 7.0 / 3};
+    for (int t = 0; t < 4; t++)
+        assert_close(f.token[t], squeezed[t], 1e-7);
+    f.algo.zero_tail = 1;
+    run(&f);
+    assert_true(f.token[2] == 3);
+    f.algo.zero_tail = 0;
+    f.algo.advantage = GRPO_ADV_TOKEN_BASELINE;
+    run(&f); /* alone in each of its columns */
+    const double plain[] = {0, 0, 0, 0};
+    for (int t = 0; t < 4; t++)
+        assert_close(f.token[t], plain[t], 1e-7);
+    mask[3] = 0; /* nothing to compare with, unless an empty row is something */
+    f.algo.advantage = GRPO_ADV_TURN_TOKEN_BASELINE;
+    run(&f);
+    assert_true(f.token[1] == 3 && f.token[2] == 3);
+}
+
 static void shapes_are_checked(void **state)
 {
     (void)state;
@@ -422,6 +510,8 @@ int main(void)
         cmocka_unit_test(divided_by_std),
         cmocka_unit_test(batch_std_and_interleaved_groups),
         cmocka_unit_test(leave_one_out),
+        cmocka_unit_test(scaled_by_non_zero_rewards),
+        cmocka_unit_test(whitened_by_tokens),
         cmocka_unit_test(length_weighted_baseline),
         cmocka_unit_test(best_answer_only),
         cmocka_unit_test(reward_functions_normalised_alone),
@@ -438,6 +528,8 @@ int main(void)
         cmocka_unit_test(generalised_advantages),
         cmocka_unit_test(gae_passes_over_masked_tokens),
         cmocka_unit_test(kl_in_the_reward),
+        cmocka_unit_test(discounted_rewards_to_go),
+        cmocka_unit_test(optimal_baseline_of_tokens),
         cmocka_unit_test(shapes_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,6 +181,135 @@ static void finite_differences(void **state)
     assert_true(check.passed > 1000);
 }
 
+/* ---- values by hand: a gradient that agrees with a wrong value passes finite differences -- */
+
+/* Preset dapo (token ratios, 1 / 3 a token) with another loss. */
+static void setup_loss(small *s, grpo_loss_kind loss)
+{
+    setup(s, "dapo");
+    s->algo.loss = loss;
+}
+
+static void sapo_temperatures(void **state)
+{
+    (void)state;
+    small s;
+    setup_loss(&s, GRPO_LOSS_SAPO);
+    s.algo.sapo_temperature_pos = 2;
+    s.algo.sapo_temperature_neg = 3;
+    run(&s);
+    double first = 1 / (1 + exp(-2 * (exp(0.05) - 1))), last = 1 / (1 + exp(-3 * (exp(-0.1) - 1)));
+    assert_close(s.token_loss[0], -4.0 / 2 * first * 0.5, 1e-14);
+    assert_close(s.token_loss[2], 4.0 / 3 * last * 0.5, 1e-14);
+}
+
+static void cispo_caps_the_weight(void **state)
+{
+    (void)state;
+    small s;
+    setup_loss(&s, GRPO_LOSS_CISPO);
+    s.algo.clip_epsilon_low = 0.01;
+    s.algo.clip_epsilon_high = 0.03;
+    run(&s);
+    assert_close(s.token_loss[0], -1.03 * 0.5 * -1, 1e-14);
+    assert_close(s.token_loss[2], -0.99 * -0.5 * -0.5, 1e-14);
+    assert_close(s.grad[0], -1.03 * 0.5 / 3, 1e-14);
+}
+
+static void dual_clip_bounds_the_loss(void **state)
+{
+    (void)state;
+    small s;
+    setup_loss(&s, GRPO_LOSS_CLIP);
+    s.algo.dual_clip = 3;
+    s.logp[2] = 1.1; /* ratio e^1.5, A < 0 */
+    run(&s);
+    assert_close(s.token_loss[2], 1.5, 1e-14);
+    assert_true(s.grad[2] == 0);
+    assert_close(s.out.metrics.dual_clip, 1.0 / 3, 1e-15);
+}
+
+static void chosen_by_covariance(void **state)
+{
+    (void)state;
+    static const size_t order[] = {2, 0, 1};
+    small s;
+    setup_loss(&s, GRPO_LOSS_CLIP_COV); /* covariances 1/18, -5/18, -4/9 */
+    s.algo.clip_cov_ratio = 0.4;        /* one of three tokens */
+    s.algo.clip_cov_lb = -10;
+    s.algo.clip_cov_ub = 10;
+    run(&s);
+    assert_true(s.token_loss[0] == 0 && s.grad[0] == 0 && s.grad[1] != 0 && s.grad[2] != 0);
+    assert_close(s.out.metrics.dropped, 1.0 / 3, 1e-15);
+    s.algo.clip_cov_ub = 0;
+    s.algo.clip_cov_ratio = 0.01; /* at least one */
+    run(&s);
+    assert_true(s.grad[0] != 0 && s.grad[1] == 0 && s.grad[2] != 0);
+    s.algo.clip_cov_ub = 10;
+    s.in.permutation = order;
+    s.in.permutation_count = 3;
+    run(&s);
+    assert_true(s.grad[0] != 0 && s.grad[2] == 0);
+    setup_loss(&s, GRPO_LOSS_KL_COV);
+    s.algo.kl_cov_ratio = 0.4;
+    s.algo.kl_cov_coef = 0.7;
+    run(&s);
+    assert_close(s.token_loss[0], -0.5 * exp(0.05) + 0.7 * 0.05, 1e-14);
+    assert_close(s.token_loss[1], -0.5 * exp(0.02), 1e-14);
+    assert_close(s.grad[0], (-0.5 * exp(0.05) + 0.7) / 3, 1e-14);
+}
+
+/* The value of the whole completion, the gradient of each token's own advantage. */
+static void sequence_token_ratio(void **state)
+{
+    (void)state;
+    small s;
+    double advantage[] = {0.5, 0.25, -0.5, NAN};
+    setup(&s, "dapo");
+    s.algo.importance_sampling_level = GRPO_RATIO_SEQUENCE_TOKEN;
+    s.in.advantage = advantage;
+    s.in.advantage_per_token = 1;
+    run(&s);
+    assert_close(s.token_loss[1], -0.25 * exp(0.035), 1e-14);
+    assert_close(s.grad[1], -0.25 * exp(0.035) / 3, 1e-14);
+    setup(&s, NULL); /* one action: the mean of its tokens' advantages */
+    s.in.advantage = advantage;
+    s.in.advantage_per_token = 1;
+    run(&s);
+    assert_close(s.out.loss, -(0.375 * exp(0.07) - 0.5 * exp(-0.1)) / 2, 1e-15);
+}
+
+static void denominators(void **state)
+{
+    (void)state;
+    small s;
+    double first = -0.5 * (exp(0.05) + exp(0.02)), last = 0.5 * exp(-0.1);
+    setup(&s, "drgrpo");
+    s.algo.fixed_length = 8;
+    run(&s);
+    assert_close(s.out.loss, (first + last) / (2 * 8), 1e-15);
+    s.algo.loss_aggregation = GRPO_AGG_SEQ_MEAN_TOKEN_MEAN;
+    s.algo.length_epsilon = 1;
+    run(&s);
+    assert_close(s.out.loss, (first / 3 + last / 2) / 2, 1e-15);
+    s.algo.loss_aggregation = GRPO_AGG_SEQ_MEAN_TOKEN_SUM;
+    s.mask[2] = 0;
+    run(&s);
+    assert_close(s.out.loss, first / 2, 1e-15);
+    s.algo.count_empty_rows = 0;
+    run(&s);
+    s.in.scale = 0.25;
+    run(&s);
+    assert_close(s.out.loss, first / 4, 1e-15);
+    setup(&s, NULL);
+    s.algo.kl_coef = 0.1; /* of one action: the sum over its tokens */
+    s.algo.kl_estimator = GRPO_KL_K1;
+    s.in.scale = 0.25;
+    run(&s);
+    assert_close(s.out.kl_loss, (0.5 + 0.02 - 0.1) / 8, 1e-15);
+    assert_close(s.out.policy_loss, -(0.5 * exp(0.07) - 0.5 * exp(-0.1)) / 8, 1e-15);
+}
+
 /* ---- corners ---------------------------------------------------------------------------- */
 
 /* exp overflows: a clipped term stays finite and has gradient 0, not infinity times 0. */
@@ -215,6 +344,14 @@ static void unscored_tokens_keep_a_row(void **state)
     run(&s);
     assert_true(s.grad[2] == 0);
     assert_close(s.out.metrics.kept_rows, 0.5, 0);
+    s.algo.loss_aggregation = GRPO_AGG_ROW_MEAN;
+    s.algo.importance_sampling_level = GRPO_RATIO_SEQUENCE;
+    run(&s);
+    assert_true(s.grad[0] != 0 && s.grad[2] == 0);
+    s.advantage[1] = 0.5; /* whatever the drift */
+    run(&s);
+    assert_true(s.grad[2] != 0);
+    s.advantage[1] = -0.5;
     sampler[2] = NAN;
     run(&s);
     assert_true(s.grad[2] != 0);
@@ -248,6 +385,9 @@ static void gmpo_weights(void **state)
     run(&s);
     assert_close(s.grad[0], first, 1e-10);
     assert_close(s.grad[2], 3 * second, 1e-9);
+    weight[1] = 0; /* counts as 1e-10 */
+    run(&s);
+    assert_close(s.grad[0], sqrt(0.5e-10) * first, 1e-12);
 }
 
 static void vespo_weight(void **state)
@@ -262,6 +402,34 @@ static void vespo_weight(void **state)
     double negative = exp(2 - 3 * 0.1 - 2 * exp(-0.1));
     assert_close(s.grad[2], negative * 0.5 / 3, 1e-14);
     assert_close(s.out.metrics.phi_mean, (phi + negative) / 2, 1e-14);
+}
+
+/* Log ratios are clamped to +-20 a token, their sum to [log 1e-8, 20]; weights of the sampler are
+ * part of it. */
+static void vespo_bounds(void **state)
+{
+    (void)state;
+    small s;
+    double weight[] = {2, 1};
+    setup(&s, "vespo");
+    s.algo.vespo_k_pos = 0.5;
+    s.logp[0] = s.old[0] - 40;
+    s.logp[1] = s.old[1] + 20; /* together 0: phi = 1 */
+    run(&s);
+    assert_close(s.grad[0], -0.5 / 3, 1e-14);
+    s.in.is_weight = weight;
+    s.in.is_weight_per_row = 1;
+    run(&s);
+    assert_close(s.grad[0], -0.5 / 3 * exp(3 + 0.5 * log(2) - 3 * 2), 1e-14);
+    s.in.is_weight = NULL;
+    s.logp[1] = s.old[1];
+    run(&s);
+    assert_close(s.grad[0], -0.5 / 3 * exp(3 + 0.5 * log(1e-8) - 3e-8), 1e-14);
+    s.algo.vespo_k_pos = 1000; /* phi overflows: the completion is left out */
+    s.algo.vespo_lambda_pos = 0;
+    s.logp[0] = s.old[0] + 15;
+    run(&s);
+    assert_true(s.grad[0] == 0 && s.grad[1] == 0);
 }
 
 static void bad_input_is_an_error(void **state)
@@ -311,11 +479,18 @@ int main(void)
         cmocka_unit_test(on_policy_is_exact),
         cmocka_unit_test(micro_batches_change_no_bit),
         cmocka_unit_test(finite_differences),
+        cmocka_unit_test(sapo_temperatures),
+        cmocka_unit_test(cispo_caps_the_weight),
+        cmocka_unit_test(dual_clip_bounds_the_loss),
+        cmocka_unit_test(chosen_by_covariance),
+        cmocka_unit_test(sequence_token_ratio),
+        cmocka_unit_test(denominators),
         cmocka_unit_test(overflowing_ratio),
         cmocka_unit_test(unscored_tokens_keep_a_row),
         cmocka_unit_test(high_entropy_tokens),
         cmocka_unit_test(gmpo_weights),
         cmocka_unit_test(vespo_weight),
+        cmocka_unit_test(vespo_bounds),
         cmocka_unit_test(bad_input_is_an_error),
         cmocka_unit_test(empty_batch),
     };

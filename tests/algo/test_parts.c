@@ -251,6 +251,26 @@ static void value_gradient(void **state)
     }
 }
 
+static void value_loss_by_hand(void **state)
+{
+    (void)state;
+    size_t offset[] = {0, 1};
+    double value = 2, old = 0, target = 2.5, loss, grad, clipped;
+    grpo_rows rows = {1, offset, NULL};
+    grpo_algo algo;
+    grpo_error err;
+    grpo_algo_preset(&algo, "ppo", NULL);
+    assert_ok(compute_value_loss(&algo, &rows, &value, &old, &target, 0, 0, &loss, &grad, &clipped,
+                                 &err), err);
+    assert_close(loss, 0.5 * (0.2 - 2.5) * (0.2 - 2.5), 1e-15);
+    assert_true(grad == 0 && clipped == 1);
+    value = 0.1; /* inside: both terms are equal, which is not clipped */
+    assert_ok(compute_value_loss(&algo, &rows, &value, &old, &target, 0, 0, &loss, &grad, &clipped,
+                                 &err), err);
+    assert_close(grad, 0.1 - 2.5, 1e-15);
+    assert_true(clipped == 0);
+}
+
 static void logits_gradient(void **state)
 {
     (void)state;
@@ -375,6 +395,7 @@ int main(void)
         cmocka_unit_test(equal_policies_have_weight_one),
         cmocka_unit_test(rejection),
         cmocka_unit_test(value_gradient),
+        cmocka_unit_test(value_loss_by_hand),
         cmocka_unit_test(logits_gradient),
         cmocka_unit_test(kl_controllers),
         cmocka_unit_test(overlong),

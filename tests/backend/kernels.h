@@ -90,10 +90,20 @@ static inline void kernels_free(float *p)
 static inline ops_matrix kernels_matrix(int n, int k, uint32_t seed)
 {
     float *src = kernels_random((size_t)n * k, seed);
-    ops_matrix w = {n, k, kernels_alloc(ops_matrix_elements(n, k))};
+    ops_matrix w = ops_matrix_f32(n, k, kernels_alloc(ops_matrix_elements(n, k)));
     ref_pack(w, src, k);
     kernels_free(src);
     return w;
+}
+
+/* w rounded to bf16 and stored so; w itself gets the rounded numbers too. */
+static inline ops_matrix kernels_rounded(ops_matrix w)
+{
+    ops_matrix r = ops_matrix_bf16(w.n, w.k, (uint32_t *)kernels_alloc(ops_matrix_bytes(OPS_BF16, w.n, w.k) / 4));
+    ref_round(r, w);
+    for (size_t i = 0; i < ops_matrix_elements(w.n, w.k); i++)
+        w.data[i] = ref_round_bf16(w.data[i]);
+    return r;
 }
 
 #endif

@@ -31,8 +31,8 @@ static void pack_matches_reference(void **state)
         const int n = shapes[s][0], k = shapes[s][1], ld = k + 3;
         const size_t size = ops_matrix_elements(n, k), tsize = ops_matrix_elements(k, n);
         float *src = kernels_random((size_t)n * ld, 1);
-        ops_matrix want = {n, k, kernels_random(size, 2)}, got = {n, k, kernels_alloc(size)};
-        ops_matrix twant = {k, n, kernels_random(tsize, 3)}, tgot = {k, n, kernels_alloc(tsize)};
+        ops_matrix want = ops_matrix_f32(n, k, kernels_random(size, 2)), got = ops_matrix_f32(n, k, kernels_alloc(size));
+        ops_matrix twant = ops_matrix_f32(k, n, kernels_random(tsize, 3)), tgot = ops_matrix_f32(k, n, kernels_alloc(tsize));
         float *back = kernels_alloc((size_t)n * ld);
         ref_pack(want, src, ld);
         ref_pack_transposed(twant, want);
@@ -123,7 +123,7 @@ static void check_dw(int n, int k, int m)
 {
     const int ldx = k + 5, lddy = n + 3;
     const size_t size = ops_matrix_elements(n, k);
-    ops_matrix want = kernels_matrix(n, k, 1), got = {n, k, kernels_alloc(size)};
+    ops_matrix want = kernels_matrix(n, k, 1), got = ops_matrix_f32(n, k, kernels_alloc(size));
     float *start = kernels_alloc(size);
     memcpy(start, want.data, size * sizeof *start);
     float *x = kernels_random((size_t)m * ldx, 2), *dy = kernels_random((size_t)m * lddy, 3);
@@ -159,7 +159,7 @@ static void padding_stays_zero_beside_infinities(void **state)
     (void)state;
     float x[2] = {INFINITY, NAN}, dy[5] = {1, 2, 3, 4, 5};
     for_each_isa(isa) {
-        ops_matrix dw = {5, 2, kernels_alloc(ops_matrix_elements(5, 2))};
+        ops_matrix dw = ops_matrix_f32(5, 2, kernels_alloc(ops_matrix_elements(5, 2)));
         ops_gemm_dw(NULL, dw, dy, 5, x, 2, 1);
         for (int j = 0; j < 2; j++)
             for (int i = 0; i < 32; i++)
@@ -179,10 +179,10 @@ static void bias_and_embedding_match_reference(void **state)
         token[r] = (int32_t)(kernels_next(&seed) % 7 * 12); /* many twice */
     float *dy = kernels_random(M * LD, 1);
     float *bias = kernels_random(N, 2), *y = kernels_alloc(M * LD), *got = kernels_alloc(M * LD);
-    ops_matrix w = kernels_matrix(N, K, 3), dw = {N, K, kernels_alloc(size)};
+    ops_matrix w = kernels_matrix(N, K, 3), dw = ops_matrix_f32(N, K, kernels_alloc(size));
     ref_bias_grad(bias, dy, LD, N, M);
     ref_embed(y, LD, w, token, M, 24.0f);
-    ops_matrix want = {N, K, kernels_alloc(size)};
+    ops_matrix want = ops_matrix_f32(N, K, kernels_alloc(size));
     memcpy(want.data, w.data, size * sizeof *w.data);
     ref_embed_grad(want, dy, LD, token, M, 0.7f);
     for_each_isa(isa)

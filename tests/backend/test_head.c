@@ -137,12 +137,12 @@ static void check_backward(int vocab, int k, int m, int truncated, int entropy, 
     const size_t size = ops_matrix_elements(vocab, k);
     float *room = kernels_alloc((size_t)m * (vocab + k)), *lp = kernels_alloc(m);
     float *dh = kernels_random((size_t)m * lddh, 6), *got_dh = kernels_alloc((size_t)m * lddh);
-    ops_matrix dw = kernels_matrix(vocab, k, 7), got_dw = {vocab, k, kernels_alloc(size)};
+    ops_matrix dw = kernels_matrix(vocab, k, 7), got_dw = ops_matrix_f32(vocab, k, kernels_alloc(size));
     float *start = kernels_alloc(size);
     memcpy(start, dw.data, size * sizeof *start);
     ops_softmax_row *rows = mem_calloc(m, sizeof *rows);
     const float *ec = entropy ? c.entropy_coef : NULL;
-    const ops_matrix none = {vocab, k, NULL};
+    const ops_matrix none = ops_matrix_f32(vocab, k, NULL);
     uint64_t fp = pool_fp_enter();
     ref_head_logprob(c.w, c.h, c.ldh, c.inv_temperature, c.target, c.allowed, lp, rows, m, room);
     ref_head_grad(c.w, frozen ? none : dw, c.h, c.ldh, c.inv_temperature, c.target, c.allowed, rows, c.coef, ec,
@@ -246,7 +246,7 @@ static void dh_is_the_derivative(void **state)
     float lp[M], dh[M * K];
     ops_softmax_row rows[M];
     float *s = scratch_for(&c, pools[1]);
-    const ops_matrix none = {700, K, NULL};
+    const ops_matrix none = ops_matrix_f32(700, K, NULL);
     ops_head_logprob(pools[1], c.w, c.h, c.ldh, c.inv_temperature, c.target, c.allowed, lp, rows, 1, M, s);
     ops_head_grad(pools[1], c.w, none, c.h, c.ldh, c.inv_temperature, c.target, c.allowed, rows, c.coef,
                   c.entropy_coef, dh, K, M, s);
@@ -277,7 +277,7 @@ static void dw_is_the_derivative(void **state)
     float lp[M], dh[M * K];
     ops_softmax_row rows[M];
     float *s = scratch_for(&c, pools[1]);
-    ops_matrix dw = {V, K, kernels_alloc(ops_matrix_elements(V, K))};
+    ops_matrix dw = ops_matrix_f32(V, K, kernels_alloc(ops_matrix_elements(V, K)));
     ops_head_logprob(pools[1], c.w, c.h, c.ldh, c.inv_temperature, c.target, NULL, lp, rows, 1, M, s);
     ops_head_grad(pools[1], c.w, dw, c.h, c.ldh, c.inv_temperature, c.target, NULL, rows, c.coef,
                   c.entropy_coef, dh, K, M, s);

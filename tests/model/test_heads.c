@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "model/safetensors.h"
-#include "rollout/scalar_head.h"
+#include "model/scalar_head.h"
 #include "support.h"
 #include "train/head_case.h"
 

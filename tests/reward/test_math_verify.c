@@ -93,6 +93,23 @@ static void extraction(void **state)
 }
 
 /* Work that would take for ever ends at once. */
+static void words_beside_answers(void **state)
+{
+    (void)state;
+    CHECK({"14", "Answer \\( (5+9) \\)", RIGHT}, {"14", "Result \\[14\\]", RIGHT}, {"14", "area \\(14\\) cm", RIGHT},
+          {"14", "14 \\( \\text{cm} \\)", RIGHT}, {"14", "I think it's 14", RIGHT}, {"14", "It isn't 14 but 15", WRONG},
+          {"B", "(B) and (C)", WRONG}, {"B,C", "(C) and (B)", RIGHT}, {"B", "B, C", WRONG}, {"B", "(B) 12, 13", RIGHT});
+}
+
+static void notations(void **state)
+{
+    (void)state;
+    CHECK({"$\\ln 5$", "$\\log_e 5$", RIGHT}, {"$\\ln 5$", "$\\log_{10} 5$", WRONG}, {"$9:00$", "9:00", RIGHT}, {"$9:00$", "9:30", WRONG},
+          {"$2.5\\times10^{-4}$", "2.5x10^-4", RIGHT}, {"$2.5\\times10^{-4}$", "2.5 x 10^{-4}", RIGHT}, {"$3x\\cdot10$", "3x10", RIGHT},
+          {"123456789", "$123,\\! 456,\\! 789$", RIGHT}, {"$\\frac{9}{7}$", "1.285714", WRONG}, {"$\\frac{9}{7}$", "1.2857143", RIGHT},
+          {"$8 = 3a+b$", "$3a+b$", WRONG}, {"5", "$5=x$", RIGHT});
+}
+
 static void bounded_work(void **state)
 {
     (void)state;
@@ -125,7 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers), cmocka_unit_test(algebraic_numbers), cmocka_unit_test(expressions),
-        cmocka_unit_test(structures), cmocka_unit_test(extraction), cmocka_unit_test(bounded_work),
+        cmocka_unit_test(structures), cmocka_unit_test(extraction), cmocka_unit_test(words_beside_answers), cmocka_unit_test(notations), cmocka_unit_test(bounded_work),
         cmocka_unit_test(options_change_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "grpo/reward.h"
+#include "reward/reward.h"
 #include "support.h"
 
 static grpo_reward_record record_of(const char *completion, const char *answer)
@@ -76,6 +77,7 @@ static void lengths(void **state)
     assert_near(score_one("overlong:max=100,buffer=20", r), -0.5);
     assert_near(score_one("length:max=89", r), 0);
     assert_true(isnan(score_text("overlong:max=100,buffer=20", "tokens are not known")));
+    assert_near(score_text("repetition:n=1,max=-1,unit=words", "No no NO nO"), -0.75); /* words whatever their case */
     int32_t fours[6] = {4, 4, 4, 4, 4, 4};
     r.tokens = fours;
     r.token_count = 6;
@@ -131,6 +133,52 @@ static void composition(void **state)
     json_decref(other);
 }
 
+/* What enters the sum is told apart from what was scored; a reward that fails behind a shut gate does not matter. */
+static void counted_parts(void **state)
+{
+    (void)state;
+    const grpo_reward_item items[] = {
+        {.spec = "format:^ok", .weight = 1, .is_gate = 1, .gate = 1},
+        {.spec = "math", .weight = 2},
+        {.spec = "length:min=1,unit=words", .weight = 4, .when = "kind=long"},
+    };
+    json_t *fields = json_pack("{s:s}", "kind", "long");
+    grpo_reward_record records[] = {record_of("ok, so the answer is 7", "7"), record_of("7", NULL), record_of("ok", NULL)};
+    records[1].fields = fields;
+    grpo_reward_set *set;
+    grpo_error err;
+    reward_score scores[9];
+    double total[3];
+    assert_ok(grpo_reward_set_create(&set, items, 3, NULL, &err), err);
+    assert_int_equal(grpo_reward_set_ways(set), 1);
+    assert_ok(reward_set_score_details(set, records, 3, scores, total, REWARD_SCORES, &err), err);
+    assert_near(total[0], 3);
+    assert_true(scores[0].counted == 1 && scores[1].counted == 1 && isnan(scores[2].counted));
+    assert_near(total[1], 0);
+    assert_true(isnan(scores[3 + 1].value) && scores[3 + 1].counted == 0 && scores[3 + 2].value == 1 && scores[3 + 2].counted == 0);
+    assert_true(isnan(total[2]) && strstr(scores[6 + 1].problem, "reference"));
+    grpo_reward_set_destroy(set);
+    json_decref(fields);
+}
+
+/* Undecided answers score as configured and are marked. */
+static void unverifiable_answers(void **state)
+{
+    (void)state;
+    const grpo_reward_item item = {.spec = "math_verifier:unverifiable=0.25", .weight = 1};
+    grpo_reward_record records[] = {record_of("\\boxed{7}", "7"), record_of("\\boxed{8}", "7"), record_of("\\boxed{7}", "\\frac{")};
+    grpo_reward_set *set;
+    grpo_error err;
+    reward_score scores[3];
+    double total[3];
+    assert_ok(grpo_reward_set_create(&set, &item, 1, NULL, &err), err);
+    assert_string_equal(grpo_reward_set_name(set, 0), "math");
+    assert_ok(reward_set_score_details(set, records, 3, scores, total, REWARD_SCORES, &err), err);
+    assert_true(total[0] == 1 && total[1] == 0 && total[2] == 0.25);
+    assert_true(!scores[0].unverifiable && !scores[1].unverifiable && scores[2].unverifiable);
+    grpo_reward_set_destroy(set);
+}
+
 static void refused(const char *spec, const char *word)
 {
     grpo_reward_item item = {.spec = spec, .weight = 1};
@@ -165,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats),   cmocka_unit_test(tags),        cmocka_unit_test(lengths),
         cmocka_unit_test(languages), cmocka_unit_test(composition), cmocka_unit_test(bad_specs),
+        cmocka_unit_test(counted_parts), cmocka_unit_test(unverifiable_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

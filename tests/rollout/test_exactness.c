@@ -14,20 +14,57 @@
 
 enum { GROUPS = 5, SAMPLES = 6, LONGEST = 40, POSITIONS = 128 };
 
-static const char *const MODELS[] = {"llama-tied", "llama3-rope", "qwen3", "gemma3", "qwen3-moe"};
+typedef struct subject_kind {
+    const char *name; /* of a reference model; "+lora" behind it adds an adapter */
+    model_precision precision;
+} subject_kind;
+
+static const subject_kind MODELS[] = {
+    {"llama-tied", MODEL_F32},           {"llama3-rope", MODEL_F32},        {"qwen3", MODEL_F32},
+    {"gemma3", MODEL_F32},               {"qwen3-moe", MODEL_F32},          {"llama-tied", MODEL_BF16_WEIGHTS},
+    {"qwen3", MODEL_BF16_WEIGHTS},       {"gemma3", MODEL_BF16_WEIGHTS},    {"qwen3-moe", MODEL_BF16_WEIGHTS},
+    {"llama-tied+lora", MODEL_F32},      {"gemma3+lora", MODEL_F32},        {"qwen3-moe+lora", MODEL_F32},
+    {"llama-tied+lora", MODEL_BF16_WEIGHTS},
+};
+enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
 
 typedef struct subject {
     model_files *files;
     model *m;
 } subject;
 
-static void open_subject(subject *s, const char *name)
+/* An adapter of odd rank beside every linear layer that can have one, no part of it zero. */
+static void add_adapter(model *m)
+{
+    static const char *const all[] = {"all-linear"}, *const attention[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+    grpo_error err;
+    model_adapter *a;
+    adapter_request r = {.rank = 5, .alpha = 7, .seed = 21};
+    r.targets = m->config.experts > 0 ? attention : all;
+    r.n_targets = m->config.experts > 0 ? 4 : 1;
+    assert_ok(adapter_create(&a, &m->config, &r, &err), err);
+    for (int i = 1; i < a->layout.count; i += 2) {
+        const model_param *p = &a->layout.params[i];
+        float *b = mem_calloc((size_t)p->n * (size_t)p->k, sizeof *b);
+        for (int k = 0; k < p->n * p->k; k++)
+            b[k] = (float)sin(0.37 * k + i) / 4;
+        model_param_import(p, a->params, b);
+        mem_free(b);
+    }
+    model_attach_adapter(m, a);
+}
+
+static void open_subject(subject *s, subject_kind kind)
 {
     grpo_error err;
     char relative[256];
-    snprintf(relative, sizeof relative, "models/%s", name);
+    const char *plus = strstr(kind.name, "+lora");
+    model_load_options how = {.max_context = POSITIONS, .precision = kind.precision};
+    snprintf(relative, sizeof relative, "models/%.*s", (int)(plus ? (size_t)(plus - kind.name) : strlen(kind.name)), kind.name);
     assert_ok(model_files_open(&s->files, test_shared_path(relative), &err), err);
-    assert_ok(model_load(&s->m, s->files, POSITIONS, NULL, &err), err);
+    assert_ok(model_load_as(&s->m, s->files, how, NULL, &err), err);
+    if (plus)
+        add_adapter(s->m);
 }
 
 static void close_subject(subject *s)
@@ -109,7 +146,7 @@ static void assert_same_samples(const rollout_sample *a, const rollout_sample *b
 static void sampled_logprobs_are_the_training_forward(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < sizeof MODELS / sizeof *MODELS; k++)
+    for (int k = 0; k < N_MODELS; k++)
         for (int truncated = 0; truncated < 2; truncated++) {
             grpo_error err;
             subject s;
@@ -150,7 +187,7 @@ static void answers_do_not_depend_on_company(void **state)
     for (int truncated = 0; truncated < 2; truncated++) {
         subject s;
         bench first;
-        open_subject(&s, "llama-tied");
+        open_subject(&s, (subject_kind){truncated ? "llama-tied" : "llama-tied+lora", MODEL_F32});
         bench_init(&first, &s, threads[0], slots[0], truncated ? NUCLEUS : PLAIN, 0);
         bench_sample(&first, GROUPS);
         for (int v = 1; v < 4; v++) {
@@ -172,7 +209,7 @@ static void one_sample_can_be_drawn_alone(void **state)
     (void)state;
     subject s;
     bench all, one;
-    open_subject(&s, "llama3-rope");
+    open_subject(&s, (subject_kind){"llama3-rope", MODEL_F32});
     bench_init(&all, &s, 2, 9, NUCLEUS, 0);
     bench_sample(&all, GROUPS);
     bench_init(&one, &s, 1, 1, NUCLEUS, 0);
@@ -197,7 +234,7 @@ static void instruction_sets_agree(void **state)
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
     bench first;
-    open_subject(&s, "llama-tied");
+    open_subject(&s, (subject_kind){"llama-tied+lora", MODEL_F32});
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
@@ -243,12 +280,12 @@ static float *gradient(bench *b, int micro_batch_rows, int recompute)
     size_t n = policy_token_count(b->groups, GROUPS);
     double *grad_logp = mem_calloc(n, sizeof *grad_logp), *grad_entropy = mem_calloc(n, sizeof *grad_entropy);
     ops_softmax_row *stats = mem_calloc(n, sizeof *stats);
-    float *grad = mem_calloc(m->layout.total, sizeof *grad);
+    float *grad = mem_calloc(model_trained(m).layout->total, sizeof *grad);
     backward_workspace ws;
     model_weights view;
     make_coefficients(b, GROUPS, grad_logp, grad_entropy, stats);
     assert_ok(backward_workspace_init(&ws, m, b->threads, 3000, 3000, POSITIONS, &err), err);
-    assert_ok(model_weights_view(&view, &m->config, grad, &err), err);
+    assert_ok(model_gradient_view(&view, m, grad, &err), err);
     policy_gradient g = {.grad_logp = grad_logp,
                          .grad_entropy = grad_entropy,
                          .stats = stats,
@@ -275,7 +312,7 @@ static void gradients_do_not_depend_on_batching(void **state)
     } ways[] = {
         {1, 16, 2, 1, 0}, {2, 5, 0, 100000, 0}, {3, 7, 1, 150, 0}, {2, 3, 2, 300, 1}, {1, 16, 0, 1, 1},
     };
-    for (size_t k = 0; k < sizeof MODELS / sizeof *MODELS; k++) {
+    for (int k = 0; k < N_MODELS; k++) {
         subject s;
         open_subject(&s, MODELS[k]);
         float *first = NULL;
@@ -291,7 +328,7 @@ static void gradients_do_not_depend_on_batching(void **state)
                 }
             float *grad = gradient(&b, ways[w].micro_batch_rows, ways[w].recompute);
             if (first)
-                assert_memory_equal(grad, first, s.m->layout.total * sizeof *grad);
+                assert_memory_equal(grad, first, model_trained(s.m).layout->total * sizeof *grad);
             else
                 first = grad;
             if (first != grad)
@@ -310,7 +347,7 @@ static void sharing_prompts_changes_rounding_only(void **state)
     subject s;
     bench b;
     grpo_error err;
-    open_subject(&s, "llama-tied");
+    open_subject(&s, (subject_kind){"llama-tied", MODEL_F32});
     bench_init(&b, &s, 2, 16, PLAIN, 1);
     bench_sample(&b, GROUPS);
     float *shared = gradient(&b, 1000, 0);

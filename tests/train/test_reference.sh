@@ -34,6 +34,16 @@ rm -r "$dir/torn/checkpoints/step-0000000"[34]
 "$grpo" train "$dir/run.yaml" output_dir="$dir/torn" kl_coef=0.1 reference.sync_steps=1 reference.mixup=0.5 --quiet --resume
 [ "$(weights "$dir/torn" 4)" = "$(weights "$dir/average" 4)" ] || fail "resume with a moving reference gives other bits"
 
+# with rounded weights too: what is compared is the rounded policy, what moves is an f32 array
+rounded=(kl_coef=0.1 precision=bf16_weights reference.sync_steps=1)
+"$grpo" train "$dir/run.yaml" output_dir="$dir/rounded" "${rounded[@]}" --quiet
+[ "$(column "$dir/rounded" kl)" = "0 0 0 0" ] || fail "a refreshed rounded reference has KL $(column "$dir/rounded" kl)"
+"$grpo" train "$dir/run.yaml" output_dir="$dir/mixed" "${rounded[@]}" reference.mixup=0.5 --quiet
+cp -r "$dir/mixed" "$dir/mixed-torn"
+rm -r "$dir/mixed-torn/checkpoints/step-0000000"[34]
+"$grpo" train "$dir/run.yaml" output_dir="$dir/mixed-torn" "${rounded[@]}" reference.mixup=0.5 --quiet --resume
+[ "$(weights "$dir/mixed-torn" 4)" = "$(weights "$dir/mixed" 4)" ] || fail "resume with a moving rounded reference gives other bits"
+
 # adaptive: KL 0 is below the target, so kl_coef falls by 0.2 * 16 / 1600 after the first step
 "$grpo" train "$dir/run.yaml" output_dir="$dir/adaptive" kl_coef=0.1 kl_control=adaptive kl_target=1e9 kl_horizon=1600 --quiet
 python3 - $(column "$dir/adaptive" kl_coef) <<'PY' || fail "kl_control=adaptive does not follow its formula"

@@ -17,38 +17,58 @@ eval: {every: 2}
 checkpoint: {every: 1, keep_last: 3}
 YAML
 
-"$grpo" train "$dir/run.yaml" output_dir="$dir/whole" --quiet
-whole=$(weights "$dir/whole" 6)
+for precision in f32 bf16_weights; do
+    "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/whole-$precision" --quiet
+    whole=$(weights "$dir/whole-$precision" 6)
 
-# killed after some checkpoint between the first and the last
-"$grpo" train "$dir/run.yaml" output_dir="$dir/torn" --quiet threads=1 &
-pid=$!
-for _ in $(seq 2000); do
-    [ -d "$dir/torn/checkpoints/step-00000003" ] && break
-    sleep 0.002
+    # killed after some checkpoint between the first and the last
+    "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/torn-$precision" --quiet threads=1 &
+    pid=$!
+    for _ in $(seq 2000); do
+        [ -d "$dir/torn-$precision/checkpoints/step-00000003" ] && break
+        sleep 0.002
+    done
+    kill -9 $pid 2>/dev/null || true
+    wait $pid 2>/dev/null || true
+    "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/torn-$precision" --quiet --resume threads=3
+    [ "$(weights "$dir/torn-$precision" 6)" = "$whole" ] || { echo "resumed weights differ from the uninterrupted run's"; exit 1; }
+    steps=$(grep -c '"loss"' "$dir/torn-$precision/metrics.jsonl")
+    [ "$steps" = 6 ] || { echo "metrics.jsonl has $steps steps where 6 were made"; exit 1; }
+
+    # a damaged newest checkpoint is passed over
+    cp -r "$dir/whole-$precision" "$dir/damaged-$precision"
+    printf 'x' | dd of="$dir/damaged-$precision/checkpoints/step-00000006/model.safetensors" bs=1 seek=5000 conv=notrunc 2>/dev/null
+    "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/damaged-$precision" --resume 2>"$dir/said"
+    grep -q 'damaged' "$dir/said" || { echo "the damaged checkpoint was not mentioned"; cat "$dir/said"; exit 1; }
+    [ "$(weights "$dir/damaged-$precision" 6)" = "$whole" ] || { echo "going on from step 5 gives other weights"; exit 1; }
+
+    # other memory policies and micro-batches: the same bits
+    for how in train.activations=recompute train.activations=checkpoint train.micro_batch_rows=20 rollout.slots=2; do
+        "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/other-$precision" $how --quiet --overwrite
+        [ "$(weights "$dir/other-$precision" 6)" = "$whole" ] || { echo "$how changes the weights"; exit 1; }
+    done
+
+    # the reference is the starting model and the first update is on-policy
+    python3 - "$dir/whole-$precision/metrics.jsonl" <<'PY'
+import json, sys
+first = next(line for line in map(json.loads, open(sys.argv[1])) if "loss" in line)
+assert first["kl"] == 0, first["kl"]
+assert first["grad_norm"] > 0, "nothing was trained"
+PY
 done
-kill -9 $pid 2>/dev/null || true
-wait $pid 2>/dev/null || true
-"$grpo" train "$dir/run.yaml" output_dir="$dir/torn" --quiet --resume threads=3
-[ "$(weights "$dir/torn" 6)" = "$whole" ] || { echo "resumed weights differ from the uninterrupted run's"; exit 1; }
-steps=$(grep -c '"loss"' "$dir/torn/metrics.jsonl")
-[ "$steps" = 6 ] || { echo "metrics.jsonl has $steps steps where 6 were made"; exit 1; }
+[ "$(weights "$dir/whole-f32" 6)" != "$(weights "$dir/whole-bf16_weights" 6)" ] || { echo "precision changes nothing"; exit 1; }
 
-# a damaged newest checkpoint is passed over
-cp -r "$dir/whole" "$dir/damaged"
-printf 'x' | dd of="$dir/damaged/checkpoints/step-00000006/model.safetensors" bs=1 seek=5000 conv=notrunc 2>/dev/null
-"$grpo" train "$dir/run.yaml" output_dir="$dir/damaged" --resume 2>"$dir/said"
-grep -q 'damaged' "$dir/said" || { echo "the damaged checkpoint was not mentioned"; cat "$dir/said"; exit 1; }
-[ "$(weights "$dir/damaged" 6)" = "$whole" ] || { echo "going on from step 5 gives other weights"; exit 1; }
-
-# other memory policies and micro-batches: the same bits
-for how in train.activations=recompute train.activations=checkpoint train.micro_batch_rows=20 rollout.slots=2; do
-    "$grpo" train "$dir/run.yaml" output_dir="$dir/other" $how --quiet --overwrite
-    [ "$(weights "$dir/other" 6)" = "$whole" ] || { echo "$how changes the weights"; exit 1; }
-done
+# a run goes on in its own precision only, and its model answers in it
+if "$grpo" train "$dir/run.yaml" precision=f32 output_dir="$dir/whole-bf16_weights" --resume --quiet 2>"$dir/said"; then
+    echo "resumed in another precision"; exit 1
+fi
+grep -q 'precision=bf16_weights' "$dir/said" || { cat "$dir/said"; exit 1; }
+answer() { "$grpo" logprob --model "$1" "${@:2}" <<<'{"ids": [5, 9, 40, 33, 71]}'; }
+[ "$(answer "$dir/whole-bf16_weights")" = "$(answer "$dir/whole-bf16_weights" --precision bf16_weights)" ]
+[ "$(answer "$dir/whole-bf16_weights")" != "$(answer "$dir/whole-bf16_weights" --precision f32)" ]
 
 # an earlier run is not written over without being asked to
-if "$grpo" train "$dir/run.yaml" output_dir="$dir/whole" --quiet 2>"$dir/said"; then
+if "$grpo" train "$dir/run.yaml" output_dir="$dir/whole-f32" --quiet 2>"$dir/said"; then
     echo "an earlier run was overwritten"; exit 1
 fi
 grep -q -- '--resume' "$dir/said"

@@ -189,11 +189,19 @@ static void kernel_bias_grad(void *context, int begin, int end, int thread)
     }
 }
 
-/* The element (token, 0) of a packed matrix; (token, j) lies j * 32 behind. */
+/* The element (token, 0) of a packed matrix; (token, j) lies j * 32 behind (in bf16: j / 2 * 32). */
 static float *embed_row(ops_matrix w, int32_t token)
 {
     assert(token >= 0 && token < w.n);
-    return w.data + (size_t)(token / OPS_PANEL) * w.k * OPS_PANEL + token % OPS_PANEL;
+    return w.data + (size_t)(token / OPS_PANEL) * ops_panel_words(w) + token % OPS_PANEL;
+}
+
+static float bf16_half(uint32_t pair, int high)
+{
+    const uint32_t bits = high ? pair & 0xffff0000u : pair << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 static void kernel_embed(void *context, int begin, int end, int thread)
@@ -202,9 +210,14 @@ static void kernel_embed(void *context, int begin, int end, int thread)
     (void)thread;
     for (int r = begin; r < end; r++) {
         const float *w = embed_row(job->w, job->token[r]);
+        const uint32_t *pairs = (const uint32_t *)w;
         float *y = job->y + (ptrdiff_t)r * job->ld;
-        for (int j = 0; j < job->w.k; j++)
-            y[j] = job->scale * w[(size_t)j * OPS_PANEL];
+        if (job->w.type == OPS_F32)
+            for (int j = 0; j < job->w.k; j++)
+                y[j] = job->scale * w[(size_t)j * OPS_PANEL];
+        else
+            for (int j = 0; j < job->w.k; j++)
+                y[j] = job->scale * bf16_half(pairs[(size_t)(j / 2) * OPS_PANEL], j % 2);
     }
 }
 

@@ -14,7 +14,7 @@ typedef struct pack_job {
     const float *src; /* pack reads it, unpack writes dst */
     float *dst;
     int ld;
-    ops_matrix from; /* pack_transposed: w = from^T */
+    ops_matrix from; /* pack_transposed: w = from^T; round: w = from */
 } pack_job;
 
 /* Each product's panels are cut into groups of at most panel_group, the rows into row_blocks blocks:
@@ -81,8 +81,8 @@ typedef struct gemm_plan {
     int run; /* items that one thread takes at a time */
 } gemm_plan;
 
-/* For `panels` panels of reduction length k (all products together) and m rows. */
-gemm_plan gemm_plan_for(int threads, int panels, int k, int m);
+/* For `panels` panels of so many 32-bit words (all products together) and m rows. */
+gemm_plan gemm_plan_for(int threads, int panels, size_t panel_words, int m);
 
 /* Fills in groups and column_blocks and returns the number of items. */
 int dw_plan(dw_job *job, int threads);

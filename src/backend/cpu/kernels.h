@@ -15,6 +15,7 @@
     X(pack)                                                                                        \
     X(unpack)                                                                                      \
     X(pack_transposed)                                                                             \
+    X(round)                                                                                       \
     X(gemm)                                                                                        \
     X(gemm_dw)                                                                                     \
     X(bias_grad)                                                                                   \

@@ -103,6 +103,15 @@ SIMD_INLINE v16 v16_select(v16m m, v16 a, v16 b)
     return (v16){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)};
 }
 
+SIMD_INLINE v16i v16i_load(const uint32_t *p)
+{
+    return (v16i){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+SIMD_INLINE void v16i_store(uint32_t *p, v16i a)
+{
+    _mm256_storeu_si256((__m256i *)p, a.lo);
+    _mm256_storeu_si256((__m256i *)(p + 8), a.hi);
+}
 SIMD_INLINE v16i v16i_set1(int a)
 {
     __m256i s = _mm256_set1_epi32(a);

@@ -53,6 +53,8 @@ SIMD_INLINE v16m v16_le(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_
 SIMD_INLINE v16m v16_eq(v16 a, v16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 SIMD_INLINE v16 v16_select(v16m m, v16 a, v16 b) { return _mm512_mask_blend_ps(m, b, a); }
 
+SIMD_INLINE v16i v16i_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+SIMD_INLINE void v16i_store(uint32_t *p, v16i a) { _mm512_storeu_si512(p, a); }
 SIMD_INLINE v16i v16i_set1(int a) { return _mm512_set1_epi32(a); }
 SIMD_INLINE v16i v16i_add(v16i a, v16i b) { return _mm512_add_epi32(a, b); }
 SIMD_INLINE v16i v16i_sub(v16i a, v16i b) { return _mm512_sub_epi32(a, b); }

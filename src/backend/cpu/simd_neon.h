@@ -90,6 +90,19 @@ SIMD_INLINE v16 v16_select(v16m m, v16 x, v16 y) { return SIMD_EACH3(v16, vbslq_
 SIMD_INLINE v16 v16_max(v16 x, v16 y) { return v16_select(v16_lt(y, x), x, y); }
 SIMD_INLINE v16 v16_min(v16 x, v16 y) { return v16_select(v16_lt(x, y), x, y); }
 
+SIMD_INLINE v16i v16i_load(const uint32_t *p)
+{
+    const int32_t *q = (const int32_t *)p;
+    return (v16i){vld1q_s32(q), vld1q_s32(q + 4), vld1q_s32(q + 8), vld1q_s32(q + 12)};
+}
+SIMD_INLINE void v16i_store(uint32_t *p, v16i x)
+{
+    int32_t *q = (int32_t *)p;
+    vst1q_s32(q, x.a);
+    vst1q_s32(q + 4, x.b);
+    vst1q_s32(q + 8, x.c);
+    vst1q_s32(q + 12, x.d);
+}
 SIMD_INLINE v16i v16i_set1(int s)
 {
     int32x4_t q = vdupq_n_s32(s);

@@ -60,6 +60,13 @@ SIMD_INLINE v16m v16_eq(v16 a, v16 b) { SIMD_MASK(a.f[l] == b.f[l]); }
 SIMD_INLINE v16 v16_select(v16m m, v16 a, v16 b) { SIMD_LANES(v16, f, m.bits >> l & 1 ? a.f[l] : b.f[l]); }
 
 /* Integers wrap around, as in the registers. */
+SIMD_INLINE v16i v16i_load(const uint32_t *p)
+{
+    v16i r;
+    memcpy(r.i, p, sizeof r.i);
+    return r;
+}
+SIMD_INLINE void v16i_store(uint32_t *p, v16i a) { memcpy(p, a.i, sizeof a.i); }
 SIMD_INLINE v16i v16i_set1(int a) { SIMD_LANES(v16i, i, a); }
 SIMD_INLINE v16i v16i_add(v16i a, v16i b) { SIMD_LANES(v16i, i, (int32_t)((uint32_t)a.i[l] + (uint32_t)b.i[l])); }
 SIMD_INLINE v16i v16i_sub(v16i a, v16i b) { SIMD_LANES(v16i, i, (int32_t)((uint32_t)a.i[l] - (uint32_t)b.i[l])); }

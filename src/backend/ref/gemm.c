@@ -1,11 +1,52 @@
 /* Matrices: packing and products as plain loops. */
 #include <math.h>
+#include <string.h>
 
 #include "backend/ref/ref.h"
 
 static float *at(ops_matrix w, int i, int j)
 {
     return &w.data[((size_t)(i / OPS_PANEL) * w.k + j) * OPS_PANEL + i % OPS_PANEL];
+}
+
+float ref_round_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (isnan(x))
+        bits |= 0x400000u;
+    else
+        bits += 0x7fffu + (bits >> 16 & 1);
+    bits &= 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static uint32_t *pair_at(ops_matrix w, int i, int j)
+{
+    return &w.pairs[((size_t)(i / OPS_PANEL) * ((w.k + 1) / 2) + j / 2) * OPS_PANEL + i % OPS_PANEL];
+}
+
+float ref_element(ops_matrix w, int i, int j)
+{
+    if (w.type == OPS_F32)
+        return *at(w, i, j);
+    uint32_t pair = *pair_at(w, i, j), bits = j % 2 ? pair & 0xffff0000u : pair << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void set_element(ops_matrix w, int i, int j, float x)
+{
+    if (w.type == OPS_F32) {
+        *at(w, i, j) = x;
+        return;
+    }
+    uint32_t *pair = pair_at(w, i, j), bits;
+    x = ref_round_bf16(x);
+    memcpy(&bits, &x, sizeof bits);
+    *pair = j % 2 ? (*pair & 0xffffu) | bits : bits >> 16; /* even elements come first and clear the other */
 }
 
 static int padded(int n)
@@ -17,21 +58,28 @@ void ref_pack(ops_matrix w, const float *src, int lds)
 {
     for (int i = 0; i < padded(w.n); i++)
         for (int j = 0; j < w.k; j++)
-            *at(w, i, j) = i < w.n ? src[(size_t)i * lds + j] : 0.0f;
+            set_element(w, i, j, i < w.n ? src[(size_t)i * lds + j] : 0.0f);
 }
 
 void ref_unpack(float *dst, int ldd, ops_matrix w)
 {
     for (int i = 0; i < w.n; i++)
         for (int j = 0; j < w.k; j++)
-            dst[(size_t)i * ldd + j] = *at(w, i, j);
+            dst[(size_t)i * ldd + j] = ref_element(w, i, j);
 }
 
 void ref_pack_transposed(ops_matrix t, ops_matrix w)
 {
     for (int j = 0; j < padded(t.n); j++)
         for (int i = 0; i < w.n; i++)
-            *at(t, j, i) = j < t.n ? *at(w, i, j) : 0.0f;
+            *at(t, j, i) = j < t.n ? ref_element(w, i, j) : 0.0f;
+}
+
+void ref_round(ops_matrix to, ops_matrix from)
+{
+    for (int i = 0; i < padded(to.n); i++)
+        for (int j = 0; j < to.k; j++)
+            set_element(to, i, j, *at(from, i, j));
 }
 
 static float product(ops_matrix w, int i, const float *x)
@@ -41,7 +89,7 @@ static float product(ops_matrix w, int i, const float *x)
     for (int j0 = 0; j0 < w.k; j0 += chunk) {
         float acc = 0.0f;
         for (int j = j0; j < w.k && j < j0 + chunk; j++)
-            acc = fmaf(x[j], *at(w, i, j), acc);
+            acc = fmaf(x[j], ref_element(w, i, j), acc);
         total = j0 == 0 ? acc : total + acc;
     }
     return total;
@@ -87,7 +135,7 @@ void ref_embed(float *y, int ldy, ops_matrix w, const int32_t *token, int m, flo
 {
     for (int r = 0; r < m; r++)
         for (int j = 0; j < w.k; j++)
-            y[(size_t)r * ldy + j] = scale * *at(w, token[r], j);
+            y[(size_t)r * ldy + j] = scale * ref_element(w, token[r], j);
 }
 
 void ref_embed_grad(ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m, float scale)

@@ -110,7 +110,7 @@ void ref_head_grad(ops_matrix w, ops_matrix dw, const float *h, int ldh, float i
             for (int v0 = 0; v0 < w.n; v0 += OPS_VOCAB_BLOCK) {
                 float acc = 0.0f;
                 for (int v = v0; v < w.n && v < v0 + OPS_VOCAB_BLOCK; v++)
-                    acc = fmaf(dz[v], w.data[((size_t)(v / OPS_PANEL) * w.k + j) * OPS_PANEL + v % OPS_PANEL], acc);
+                    acc = fmaf(dz[v], ref_element(w, v, j), acc);
                 float *out = &dh[(size_t)r * lddh + j];
                 *out = v0 == 0 ? acc : acc + *out;
             }

@@ -11,9 +11,14 @@ float ref_exp(float x);
 float ref_log(float x);
 float ref_lanes_sum(const float lanes[OPS_LANES]);
 
+/* x rounded to bf16, as an f32; element (i, j) of a matrix of either type. */
+float ref_round_bf16(float x);
+float ref_element(ops_matrix w, int i, int j);
+
 void ref_pack(ops_matrix w, const float *src, int lds);
 void ref_unpack(float *dst, int ldd, ops_matrix w);
 void ref_pack_transposed(ops_matrix t, ops_matrix w);
+void ref_round(ops_matrix to, ops_matrix from);
 void ref_gemm(const ops_product *products, int count, const float *x, int ldx, int m);
 void ref_gemm_dw(ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
 void ref_bias_grad(float *db, const float *dy, int lddy, int n, int m);

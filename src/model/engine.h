@@ -1,6 +1,6 @@
-/* What sampling and training share: a model, its threads, and the memory that forward passes need. */
-#ifndef ROLLOUT_ENGINE_H
-#define ROLLOUT_ENGINE_H
+/* What sampling, training and reward models share: a model, its threads, and the memory that forward passes need. */
+#ifndef MODEL_ENGINE_H
+#define MODEL_ENGINE_H
 
 #include <signal.h>
 

@@ -1,7 +1,7 @@
 /* Forward passes over known sequences. */
 #include <string.h>
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 enum { SCORE_ROWS = 512 };
 
@@ -23,7 +23,7 @@ size_t engine_bytes(const model *m, pool *threads, engine_plan plan)
                             ops_head_scratch(threads, c->hidden, c->vocab, head_scratch_rows(plan)) * sizeof(float)
                       : 0;
     size_t rows = (size_t)head_scratch_rows(plan);
-    return workspace_bytes(c, plan.rows) + head + rows * (size_t)c->hidden * sizeof(float) +
+    return workspace_bytes(m, plan.rows) + head + rows * (size_t)c->hidden * sizeof(float) +
            (size_t)plan.kv_blocks * kv_block_bytes(c);
 }
 
@@ -35,7 +35,7 @@ grpo_status engine_init(engine *e, const model *m, pool *threads, engine_plan pl
     e->threads = threads;
     e->head_rows = plan.head_rows;
     e->ldz = padded(c->vocab);
-    grpo_status status = workspace_init(&e->ws, c, plan.rows, err);
+    grpo_status status = workspace_init(&e->ws, m, plan.rows, err);
     if (status == GRPO_OK)
         status = kv_store_init(&e->kv, c, plan.kv_blocks, err);
     if (status != GRPO_OK) {

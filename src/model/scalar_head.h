@@ -1,8 +1,8 @@
 /* Heads of one number: the score of a sequence (reward models) and the value at every token. */
-#ifndef ROLLOUT_SCALAR_HEAD_H
-#define ROLLOUT_SCALAR_HEAD_H
+#ifndef MODEL_SCALAR_HEAD_H
+#define MODEL_SCALAR_HEAD_H
 
-#include "rollout/engine.h"
+#include "model/engine.h"
 
 /* What the head says at each position of each sequence: value[c] has room for sequence[c].n numbers. The
  * sequences ask nothing else (score_from = n) and run whole. Rows are appended to the tape, which must have

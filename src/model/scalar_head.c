@@ -1,7 +1,7 @@
 /* Score and value heads. */
 #include <string.h>
 
-#include "rollout/scalar_head.h"
+#include "model/scalar_head.h"
 
 int scalar_head_position(const model_config *c, const int32_t *token, int n)
 {

@@ -1,0 +1,23 @@
+/* How weights are stored and multiplied.
+ *
+ *   f32           stored as f32, computed in f32
+ *   bf16_weights  matrices stored as bf16, computed in f32: the bits that f32 weights of the rounded numbers
+ *                 give, at half the bytes. Training keeps an f32 master that the optimiser works on.
+ *   auto          bf16_weights where the model's file stores every matrix as BF16, f32 elsewhere. So auto
+ *                 never changes a number of the model that it is given; a BF16 model is trained the way it
+ *                 was made, and its export as BF16 is exactly the policy that was trained. */
+#ifndef MODEL_PRECISION_H
+#define MODEL_PRECISION_H
+
+#include "model/files.h"
+
+typedef enum model_precision { MODEL_AUTO, MODEL_F32, MODEL_BF16_WEIGHTS } model_precision;
+
+/* What auto means for these files; other values come back as they are. */
+model_precision model_precision_choose(model_precision wanted, const model_files *files);
+
+/* "auto", "f32", "bf16_weights"; -1 for an unknown name. */
+const char *model_precision_name(model_precision p);
+int model_precision_parse(model_precision *p, const char *name);
+
+#endif
