@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/mem.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/export_source.h"
 #include "cli/export_target.h"
@@ -160,10 +161,10 @@ static int parse(arguments *a, int argc, char **argv)
     }
     if (a->gguf && argc - optind == 1 && type_named(argv[optind])) /* --gguf q8_0, as if it were --gguf=q8_0 */
         type = argv[optind++];
-    if (!a->model || !a->out || optind < argc) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (!a->model || !a->out)
+        return args_usage("export", "%s is missing", a->model ? "--out" : "--model");
+    if (optind < argc)
+        return args_usage("export", "'%s' is no option", argv[optind]);
     size_t length = strlen(a->out);
     a->gguf |= length > 5 && strcasecmp(a->out + length - 5, ".gguf") == 0;
     if (a->adapter_only && (a->gguf || type)) {
