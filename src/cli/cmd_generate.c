@@ -162,6 +162,8 @@ static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, 
     json_t *target = texts ? json_object() : object;
     if (text)
         json_object_set_new(target, "completion", json_string_lossy(text, length));
+    else
+        json_object_del(target, "completion"); /* of another answer */
     json_object_set_new(target, "completion_ids", ids);
     json_object_set_new(target, "finish", json_string(finish_reason_name(s->finish)));
     if (w->a->logprobs)

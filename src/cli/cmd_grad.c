@@ -101,12 +101,22 @@ static void print_result(const char *name, int step, const gradient_case *c, con
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
+static int is_loss(const char *name)
+{
+    int i = 0;
+    while (gradient_case_losses[i] && strcmp(gradient_case_losses[i], name) != 0)
+        i++;
+    return gradient_case_losses[i] != NULL;
+}
+
 static grpo_status run_losses(gradient_workspace *w, model *m, gradient_case *c, const options *o,
                               gradient_result *r, grpo_error *err)
 {
     const char *wanted = o->loss ? o->loss : "seq";
     const model_layout *layout = model_trained(m).layout;
     grpo_status status = GRPO_OK;
+    if (!is_loss(wanted))
+        return grpo_fail(err, GRPO_ERR_USAGE, "there is no loss '%s'; `grpo grad --help` lists them", wanted);
     for (int i = 0; gradient_case_losses[i] && status == GRPO_OK; i++) {
         const char *name = gradient_case_losses[i];
         if (o->loss && strcmp(o->loss, name) != 0)
