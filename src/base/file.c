@@ -288,6 +288,9 @@ int file_next_line(file_lines *lines, grpo_error *err)
         return -1;
     }
     lines->number++;
+    static const char mark[] = "\xef\xbb\xbf"; /* some editors put it before a file's first line */
+    if (lines->number == 1 && n >= 3 && memcmp(lines->line, mark, 3) == 0)
+        memmove(lines->line, lines->line + 3, (size_t)(n -= 3) + 1);
     if ((size_t)n > limit) {
         grpo_fail(err, GRPO_ERR_FORMAT, "%s line %ld: %zd bytes, over the limit of %zu", lines->name,
                   lines->number, n, limit);

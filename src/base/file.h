@@ -54,7 +54,7 @@ grpo_status file_remove_tree(const char *path, grpo_error *err);
 /* ---- lines -------------------------------------------------------------------- */
 
 /* Reads a stream line by line. The line is without its newline (and without a carriage
- * return before it); valid until the next call. Returns 1, 0 at the end, -1 on failure
+ * return before it, or a byte order mark before the first); valid until the next call. Returns 1, 0 at the end, -1 on failure
  * (read error, out of memory, or a line over `limit` bytes; err says which and where). */
 typedef struct file_lines {
     FILE *stream;

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/machine.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
@@ -154,19 +155,20 @@ int cmd_bench(int argc, char **argv)
     const char *path = NULL;
     int json = 0, threads = 0;
     model_precision precision = MODEL_AUTO;
+    args_check check = {.command = "bench"};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': path = optarg; break;
         case 'j': json = 1; break;
-        case 's': o.steps = atoi(optarg); break;
+        case 's': o.steps = (int)args_whole(&check, "--steps", optarg, 0, ARGS_MOST); break;
         case 'b': o.memory_budget = parse_bytes(optarg); break;
         case 'a':
             if (parse_policy(&o.policy, optarg) == 0)
                 break;
             fprintf(stderr, "grpo bench: --activations is auto, keep, checkpoint or recompute\n");
             return 2;
-        case 'p': o.prompt_length = atoi(optarg); break;
-        case 't': threads = atoi(optarg); break;
+        case 'p': o.prompt_length = (int)args_whole(&check, "--prompt-length", optarg, 1, ARGS_MOST); break;
+        case 't': threads = (int)args_whole(&check, "--threads", optarg, 0, ARGS_MOST_THREADS); break;
         case 'r':
             if (session_parse_precision(&precision, "bench", optarg) == 0)
                 break;
@@ -175,10 +177,12 @@ int cmd_bench(int argc, char **argv)
         default: return 2;
         }
     }
-    if (!path || optind < argc || o.steps < 0 || o.prompt_length < 1) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (check.code)
+        return check.code;
+    if (!path)
+        return args_usage("bench", "--model is missing");
+    if (optind < argc)
+        return args_usage("bench", "'%s' is no option", argv[optind]);
     grpo_error err = {0};
     return run(path, threads, precision, &o, json, &err) == GRPO_OK ? 0 : jsonl_fail("bench", &err);
 }

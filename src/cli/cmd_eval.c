@@ -1,5 +1,6 @@
 /* grpo eval: accuracy of a model on a data set. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/machine.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
@@ -136,7 +138,7 @@ static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
     if (status == GRPO_OK)
         status = prompt_table_init(&w->prompts, &w->s.lm, w->data, a->raw ? TRAIN_CHAT_NEVER : TRAIN_CHAT_AUTO, err);
     if (status == GRPO_OK && a->out && !(w->out.file = fopen(a->out, "w")))
-        status = grpo_fail(err, GRPO_ERR_IO, "cannot write %s", a->out);
+        status = grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s", a->out, strerror(errno));
     return status;
 }
 
@@ -195,26 +197,27 @@ static int parse(arguments *a, int argc, char **argv)
         {"precision", 1, NULL, PRECISION}, {"help", 0, NULL, HELP_FLAG},
         {NULL, 0, NULL, 0},
     };
+    args_check check = {.command = "eval"};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case MODEL: a->session.model = optarg; break;
         case ADAPTER: a->session.adapter = optarg; break;
         case DATA: a->path = optarg; break;
         case REWARD: a->reward = optarg; break;
-        case N: a->n = atoi(optarg); break;
-        case TEMPERATURE: a->temperature = atof(optarg); break;
-        case TOP_P: a->sampling.top_p = atof(optarg); break;
-        case TOP_K: a->sampling.top_k = atoi(optarg); break;
-        case MIN_P: a->sampling.min_p = atof(optarg); break;
-        case MAX: a->sampling.max_new_tokens = atoi(optarg); break;
-        case LIMIT: a->limit = (size_t)atol(optarg); break;
-        case SEED: a->sampling.seed = strtoull(optarg, NULL, 10); break;
+        case N: a->n = (int)args_whole(&check, "--n", optarg, 1, ARGS_MOST); break;
+        case TEMPERATURE: a->temperature = args_real(&check, "--temperature", optarg, 0, 1e6); break;
+        case TOP_P: a->sampling.top_p = args_real(&check, "--top-p", optarg, 1e-9, 1); break;
+        case TOP_K: a->sampling.top_k = (int)args_whole(&check, "--top-k", optarg, 0, ARGS_MOST); break;
+        case MIN_P: a->sampling.min_p = args_real(&check, "--min-p", optarg, 0, 1); break;
+        case MAX: a->sampling.max_new_tokens = (int)args_whole(&check, "--max-new-tokens", optarg, 1, ARGS_MOST); break;
+        case LIMIT: a->limit = (size_t)args_whole(&check, "--limit", optarg, 1, ARGS_MOST); break;
+        case SEED: a->sampling.seed = args_seed(&check, optarg); break;
         case SYSTEM: a->data.system_prompt = optarg; break;
         case TEMPLATE: a->data.template = optarg; break;
         case RAW: a->raw = 1; break;
         case OUT: a->out = optarg; break;
-        case SLOTS: a->session.slots = atoi(optarg); break;
-        case THREADS: a->session.threads = atoi(optarg); break;
+        case SLOTS: a->session.slots = (int)args_whole(&check, "--slots", optarg, 1, 1 << 16); break;
+        case THREADS: a->session.threads = (int)args_whole(&check, "--threads", optarg, 0, ARGS_MOST_THREADS); break;
         case QUIET: a->quiet = 1; break;
         case PRECISION:
             if (session_parse_precision(&a->session.precision, "eval", optarg) != 0)
@@ -224,7 +227,7 @@ static int parse(arguments *a, int argc, char **argv)
         default: return 2;
         }
     }
-    return -1;
+    return check.code ? check.code : -1;
 }
 
 int cmd_eval(int argc, char **argv)
@@ -235,11 +238,10 @@ int cmd_eval(int argc, char **argv)
     if (code >= 0)
         return code;
     a.sampling.temperature = a.temperature >= 0 ? a.temperature : a.n > 1;
-    if (!a.session.model || !a.path || optind < argc || a.n < 1 || a.session.slots < 1 || a.sampling.max_new_tokens < 1 ||
-        !(a.sampling.top_p > 0 && a.sampling.top_p <= 1)) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (!a.session.model || !a.path)
+        return args_usage("eval", "%s is missing", a.session.model ? "--data" : "--model");
+    if (optind < argc)
+        return args_usage("eval", "'%s' is no option; the data set is named with --data", argv[optind]);
     grpo_error err = {0};
     return run(&a, &err) == GRPO_OK ? 0 : jsonl_fail("eval", &err);
 }

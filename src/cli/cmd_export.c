@@ -7,8 +7,10 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/mem.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/export_source.h"
+#include "cli/export_target.h"
 #include "cli/jsonl.h"
 #include "grpo/tokenizer.h"
 #include "model/export_gguf.h"
@@ -24,12 +26,12 @@ static const char HELP[] =
     "what llama.cpp would compute otherwise than the model says is refused.\n\n"
     "With a LoRA adapter the model is written merged, W + scale B A.\n\n"
     "  --adapter DIR a LoRA adapter beside the model; --model may itself be an adapter's folder, or a run of one\n"
-    "  --adapter-only  writes the adapter alone, as PEFT has it\n"
+    "  --adapter-only  writes the adapter alone, as PEFT has it, in float32\n"
     "  --dtype T     of the matrices (default float32; also f32, bf16, f16). Vectors stay float32 in GGUF;\n"
     "                q8_0 is for GGUF, where rows that are no multiple of 32 become float16\n"
     "  --gguf        a GGUF file whatever --out is called\n"
     "  --pre NAME    llama.cpp's name for the tokenizer's way of cutting texts, where it is not recognised\n"
-    "  --overwrite   replaces what is there\n";
+    "  --overwrite   replaces the file, or the folder if it holds a model or an adapter and no folders\n";
 
 typedef struct arguments {
     const char *model, *adapter, *out, *type, *pre;
@@ -89,7 +91,9 @@ static grpo_status fill_folder(const char *folder, const model_export *e, const 
 static grpo_status write_folder(const arguments *a, const model_export *e, const model_files *files, grpo_error *err)
 {
     folder_writer folder;
-    grpo_status status = folder_create(&folder, a->out, a->overwrite, err);
+    grpo_status status = export_check_folder(a->out, a->overwrite, err);
+    if (status == GRPO_OK)
+        status = folder_create(&folder, a->out, a->overwrite, err);
     if (status != GRPO_OK)
         return status;
     status = fill_folder(folder.temporary, e, files, a->type, err);
@@ -107,11 +111,9 @@ static grpo_status write_gguf(const arguments *a, const model_export *e, const m
         o.tokenizer_gguf = model_files_gguf(files);
     else if (there)
         o.tokenizer_folder = model_files_path(files);
-    if (file_is_folder(a->out))
-        return grpo_fail(err, GRPO_ERR_USAGE, "%s is a folder; a GGUF model is one file", a->out);
-    if (file_exists(a->out) && !a->overwrite)
-        return grpo_fail(err, GRPO_ERR_USAGE, "%s exists already; --overwrite replaces it", a->out);
-    grpo_status status = model_export_gguf(e, &o, a->out, err);
+    grpo_status status = export_check_file(a->out, a->overwrite, err);
+    if (status == GRPO_OK)
+        status = model_export_gguf(e, &o, a->out, err);
     if (status == GRPO_OK && widened)
         fprintf(stderr, "grpo export: %d matrices whose rows %s cannot hold (no multiple of 32) were written as F16\n",
                 widened, a->type);
@@ -139,7 +141,7 @@ static int parse(arguments *a, int argc, char **argv)
         {"adapter", 1, NULL, 'a'},   {"adapter-only", 0, NULL, 'A'},
         {"pre", 1, NULL, 'p'},       {"overwrite", 0, NULL, 'w'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
     };
-    const char *type = "float32";
+    const char *type = NULL;
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': a->model = optarg; break;
@@ -159,12 +161,18 @@ static int parse(arguments *a, int argc, char **argv)
     }
     if (a->gguf && argc - optind == 1 && type_named(argv[optind])) /* --gguf q8_0, as if it were --gguf=q8_0 */
         type = argv[optind++];
-    if (!a->model || !a->out || optind < argc) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (!a->model || !a->out)
+        return args_usage("export", "%s is missing", a->model ? "--out" : "--model");
+    if (optind < argc)
+        return args_usage("export", "'%s' is no option", argv[optind]);
     size_t length = strlen(a->out);
     a->gguf |= length > 5 && strcasecmp(a->out + length - 5, ".gguf") == 0;
+    if (a->adapter_only && (a->gguf || type)) {
+        fputs("grpo export: an adapter alone is a folder in float32: leave out --dtype and --gguf, and let --out name a folder\n",
+              stderr);
+        return 2;
+    }
+    type = type ? type : "float32";
     a->type = type_named(type);
     if (a->type && (a->gguf || strcmp(a->type, "Q8_0") != 0))
         return -1;

@@ -1,5 +1,6 @@
 /* grpo generate: answers to prompts. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
@@ -14,9 +16,10 @@
 
 static const char HELP[] =
     "usage: grpo generate --model M [--adapter DIR] [options] [TEXT | FILE.jsonl]\n\n"
-    "Answers prompts. TEXT is one user message, whose answer is printed as it is drawn; otherwise JSON lines from\n"
-    "FILE or stdin, {\"prompt\": text or messages} or {\"messages\": [...]} or {\"ids\": [...]}, get \"completion\"\n"
-    "(with --n above 1 \"completions\"), \"completion_ids\" and \"finish\" added.\n\n"
+    "Answers prompts. TEXT is one user message, whose answer is printed as it is drawn (with --n or --logprobs as\n"
+    "one JSON line, when complete). Otherwise JSON lines from FILE or stdin, {\"prompt\": text or messages},\n"
+    "{\"messages\": [...]} or {\"ids\": [...]}, get \"completion\", \"completion_ids\" and \"finish\" added, with --n above 1\n"
+    "\"completions\", a list of such objects.\n\n"
     "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --n N                answers per prompt (default 1)\n"
     "  --greedy             the most probable token each time\n"
@@ -27,7 +30,7 @@ static const char HELP[] =
     "  --ignore-eos         end-of-sequence tokens end nothing\n"
     "  --stop TEXT          ends an answer (may be given several times)\n"
     "  --seed S             default 0; the same seed gives the same answers, in any batch\n"
-    "  --logprobs           adds \"logprobs\" of the drawn tokens\n"
+    "  --logprobs           adds \"logprobs\" of the drawn tokens, and \"prompt_ids\"\n"
     "  --raw                prompts are raw text, not user messages\n"
     "  --slots N            answers decoded at once (default 32)\n"
     "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
@@ -102,6 +105,8 @@ static grpo_status read_prompt(work *w, request *r, grpo_error *err)
 {
     const json_t *ids = json_object_get(r->object, "ids"), *messages = json_object_get(r->object, "messages"),
                  *prompt = json_object_get(r->object, "prompt");
+    if (ids && !json_is_array(ids) && !json_is_null(ids))
+        return grpo_fail(err, GRPO_ERR_FORMAT, "\"ids\" must be a list of token ids");
     if (json_is_array(ids))
         return read_id_list(w, ids, r, err);
     if (!messages && json_is_array(prompt))
@@ -111,6 +116,17 @@ static grpo_status read_prompt(work *w, request *r, grpo_error *err)
     if (!json_is_string(prompt))
         return grpo_fail(err, GRPO_ERR_FORMAT, "an object needs \"prompt\", \"messages\" or \"ids\"");
     return encode_user_text(w, json_string_value(prompt), json_string_length(prompt), r, err);
+}
+
+static grpo_status check_length(const work *w, const request *r, grpo_error *err)
+{
+    size_t context = (size_t)w->s.lm.m->max_context;
+    if (r->n == 0)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "the prompt has no token; an answer needs at least one before it");
+    if (r->n >= context)
+        return grpo_fail(err, GRPO_ERR_FORMAT, "the prompt has %zu tokens, which leaves no room in the model's context of %zu",
+                         r->n, context);
+    return GRPO_OK;
 }
 
 /* ---- answers ------------------------------------------------------------------------------------------------------------ */
@@ -146,6 +162,8 @@ static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, 
     json_t *target = texts ? json_object() : object;
     if (text)
         json_object_set_new(target, "completion", json_string_lossy(text, length));
+    else
+        json_object_del(target, "completion"); /* of another answer */
     json_object_set_new(target, "completion_ids", ids);
     json_object_set_new(target, "finish", json_string(finish_reason_name(s->finish)));
     if (w->a->logprobs)
@@ -172,6 +190,8 @@ static grpo_status print_answers(work *w, request *r, const rollout_group *g, gr
         json_object_set_new(r->object, "prompt_ids", ids);
     }
     char *line = status == GRPO_OK ? json_text(r->object) : NULL;
+    if (status == GRPO_OK && !line)
+        status = mem_fail(err, "a line of output", 0);
     if (line)
         puts(line);
     mem_free(line);
@@ -220,7 +240,7 @@ static grpo_status read_lines(work *w, FILE *in, const char *name, request_list 
         snprintf(where, sizeof where, "%s:%ld", name, lines.number);
         if (more < 0) {
             status = GRPO_ERR_IO;
-        } else if (lines.length > 0) {
+        } else if (strspn(lines.line, " \t") < lines.length) {
             if (mem_reserve((void **)&list->items, &list->capacity, list->count + 1, sizeof *list->items) != 0) {
                 status = mem_fail(err, "prompts", 0);
                 break;
@@ -230,7 +250,8 @@ static grpo_status read_lines(work *w, FILE *in, const char *name, request_list 
             status = json_parse(&r->object, lines.line, lines.length, where, err);
             if (status == GRPO_OK && !json_is_object(r->object))
                 status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: an object is needed", where);
-            else if (status == GRPO_OK && (status = read_prompt(w, r, err)) != GRPO_OK)
+            else if (status == GRPO_OK && ((status = read_prompt(w, r, err)) != GRPO_OK ||
+                                           (status = check_length(w, r, err)) != GRPO_OK))
                 grpo_error_prefix(err, "%s", where);
         }
     }
@@ -241,8 +262,15 @@ static grpo_status read_lines(work *w, FILE *in, const char *name, request_list 
 static grpo_status answer_text(work *w, const char *text, grpo_error *err)
 {
     request r = {0};
-    grpo_status status = encode_user_text(w, text, strlen(text), &r, err);
+    grpo_status status = language_model_need_text(&w->s.lm, err);
     if (status == GRPO_OK)
+        status = encode_user_text(w, text, strlen(text), &r, err);
+    if (status == GRPO_OK)
+        status = check_length(w, &r, err);
+    int streams = w->a->n == 1 && !w->a->logprobs; /* else the text is answered as the record {"prompt": text} */
+    if (status == GRPO_OK && !streams && !(r.object = json_pack("{s:s}", "prompt", text)))
+        status = grpo_fail(err, GRPO_ERR_FORMAT, "the prompt is not UTF-8");
+    if (status == GRPO_OK && streams)
         status = grpo_stream_create(&w->stream, w->s.lm.tokenizer, 1, err);
     if (status == GRPO_OK)
         status = answer_all(w, &r, 1, err);
@@ -250,8 +278,10 @@ static grpo_status answer_text(work *w, const char *text, grpo_error *err)
     size_t length;
     if (w->stream && grpo_stream_finish(w->stream, &rest, &length, NULL) == GRPO_OK)
         fwrite(rest, 1, length, stdout);
-    putchar('\n');
+    if (w->stream)
+        putchar('\n');
     grpo_stream_destroy(w->stream);
+    json_decref(r.object);
     grpo_tokenizer_free_ids(r.ids);
     return status;
 }
@@ -261,7 +291,7 @@ static grpo_status answer_file(work *w, const char *path, grpo_error *err)
     request_list list = {0};
     FILE *in = path && strcmp(path, "-") != 0 ? fopen(path, "r") : stdin;
     if (!in)
-        return grpo_fail(err, GRPO_ERR_IO, "cannot open %s", path);
+        return grpo_fail(err, GRPO_ERR_IO, "cannot open %s: %s", path, strerror(errno));
     grpo_status status = read_lines(w, in, in == stdin ? "stdin" : path, &list, err);
     if (status == GRPO_OK && list.count > 0)
         status = answer_all(w, list.items, list.count, err);
@@ -273,6 +303,14 @@ static grpo_status answer_file(work *w, const char *path, grpo_error *err)
     if (in != stdin)
         fclose(in);
     return status;
+}
+
+/* A name that ends in .json or .jsonl is a file's, also where there is none: a mistyped one is no prompt. */
+static int is_text(const char *input)
+{
+    const char *dot = input ? strrchr(input, '.') : NULL;
+    return input && strcmp(input, "-") != 0 && !file_exists(input) &&
+           !(dot && (strcmp(dot, ".jsonl") == 0 || strcmp(dot, ".json") == 0));
 }
 
 static grpo_status run(const arguments *a, const char *input, grpo_error *err)
@@ -289,8 +327,9 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
     if (a->n_stop)
         status = language_model_need_text(&w.s.lm, err);
     if (status == GRPO_OK)
-        status = input && strcmp(input, "-") != 0 && !file_exists(input) ? answer_text(&w, input, err)
-                                                                         : answer_file(&w, input, err);
+        status = is_text(input) ? answer_text(&w, input, err) : answer_file(&w, input, err);
+    if (status == GRPO_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = grpo_fail(err, GRPO_ERR_IO, "cannot write the output: %s", strerror(errno));
     session_close(&w.s);
     return status;
 }
@@ -312,28 +351,30 @@ static int parse(arguments *a, int argc, char **argv)
         {"threads", 1, NULL, THREADS}, {"precision", 1, NULL, PRECISION},
         {"help", 0, NULL, HELP_FLAG},  {NULL, 0, NULL, 0},
     };
+    args_check check = {.command = "generate"};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case MODEL: a->session.model = optarg; break;
         case ADAPTER: a->session.adapter = optarg; break;
-        case N: a->n = atoi(optarg); break;
+        case N: a->n = (int)args_whole(&check, "--n", optarg, 1, ARGS_MOST); break;
         case GREEDY: a->sampling.temperature = 0; break;
-        case TEMPERATURE: a->sampling.temperature = atof(optarg); break;
-        case TOP_P: a->sampling.top_p = atof(optarg); break;
-        case TOP_K: a->sampling.top_k = atoi(optarg); break;
-        case MIN_P: a->sampling.min_p = atof(optarg); break;
-        case MAX: a->sampling.max_new_tokens = atoi(optarg); break;
+        case TEMPERATURE: a->sampling.temperature = args_real(&check, "--temperature", optarg, 0, 1e6); break;
+        case TOP_P: a->sampling.top_p = args_real(&check, "--top-p", optarg, 1e-9, 1); break;
+        case TOP_K: a->sampling.top_k = (int)args_whole(&check, "--top-k", optarg, 0, ARGS_MOST); break;
+        case MIN_P: a->sampling.min_p = args_real(&check, "--min-p", optarg, 0, 1); break;
+        case MAX: a->sampling.max_new_tokens = (int)args_whole(&check, "--max-new-tokens", optarg, 1, ARGS_MOST); break;
         case IGNORE_EOS: a->ignore_eos = 1; break;
-        case MIN: a->sampling.min_new_tokens = atoi(optarg); break;
+        case MIN: a->sampling.min_new_tokens = (int)args_whole(&check, "--min-new-tokens", optarg, 0, ARGS_MOST); break;
         case STOP:
-            if (a->n_stop < MOST_STOPS)
-                a->stop[a->n_stop++] = optarg;
+            if (a->n_stop == MOST_STOPS || !*optarg)
+                return args_usage("generate", "--stop wants a text, and %d of them at most", MOST_STOPS);
+            a->stop[a->n_stop++] = optarg;
             break;
-        case SEED: a->sampling.seed = strtoull(optarg, NULL, 10); break;
+        case SEED: a->sampling.seed = args_seed(&check, optarg); break;
         case LOGPROBS: a->logprobs = 1; break;
         case RAW: a->raw = 1; break;
-        case SLOTS: a->session.slots = atoi(optarg); break;
-        case THREADS: a->session.threads = atoi(optarg); break;
+        case SLOTS: a->session.slots = (int)args_whole(&check, "--slots", optarg, 1, 1 << 16); break;
+        case THREADS: a->session.threads = (int)args_whole(&check, "--threads", optarg, 0, ARGS_MOST_THREADS); break;
         case PRECISION:
             if (session_parse_precision(&a->session.precision, "generate", optarg) != 0)
                 return 2;
@@ -342,7 +383,7 @@ static int parse(arguments *a, int argc, char **argv)
         default: return 2;
         }
     }
-    return -1;
+    return check.code ? check.code : -1;
 }
 
 int cmd_generate(int argc, char **argv)
@@ -352,12 +393,11 @@ int cmd_generate(int argc, char **argv)
     int code = parse(&a, argc, argv);
     if (code >= 0)
         return code;
-    const sampling *s = &a.sampling;
-    if (!a.session.model || argc - optind > 1 || a.n < 1 || a.session.slots < 1 || s->max_new_tokens < 1 ||
-        s->temperature < 0 || !(s->top_p > 0 && s->top_p <= 1) || s->min_p < 0 || s->min_p > 1 || s->top_k < 0) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (!a.session.model)
+        return args_usage("generate", "--model is missing");
+    if (argc - optind > 1)
+        return args_usage("generate", "there is more than one TEXT or FILE (put a text of several words in quotes)");
+    const char *input = optind < argc ? argv[optind] : NULL;
     grpo_error err = {0};
-    return run(&a, optind < argc ? argv[optind] : NULL, &err) == GRPO_OK ? 0 : jsonl_fail("generate", &err);
+    return run(&a, input, &err) == GRPO_OK ? 0 : jsonl_fail("generate", &err);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/session.h"
 #include "model/safetensors.h"
@@ -100,12 +101,22 @@ static void print_result(const char *name, int step, const gradient_case *c, con
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
+static int is_loss(const char *name)
+{
+    int i = 0;
+    while (gradient_case_losses[i] && strcmp(gradient_case_losses[i], name) != 0)
+        i++;
+    return gradient_case_losses[i] != NULL;
+}
+
 static grpo_status run_losses(gradient_workspace *w, model *m, gradient_case *c, const options *o,
                               gradient_result *r, grpo_error *err)
 {
     const char *wanted = o->loss ? o->loss : "seq";
     const model_layout *layout = model_trained(m).layout;
     grpo_status status = GRPO_OK;
+    if (!is_loss(wanted))
+        return grpo_fail(err, GRPO_ERR_USAGE, "there is no loss '%s'; `grpo grad --help` lists them", wanted);
     for (int i = 0; gradient_case_losses[i] && status == GRPO_OK; i++) {
         const char *name = gradient_case_losses[i];
         if (o->loss && strcmp(o->loss, name) != 0)
@@ -260,6 +271,7 @@ int cmd_grad(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     options o = {.precision = MODEL_F32};
+    args_check check = {.command = "grad"};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': o.model = optarg; break;
@@ -268,7 +280,7 @@ int cmd_grad(int argc, char **argv)
         case 'l': o.loss = optarg; break;
         case 'a': o.adamw = optarg ? optarg : "one_step"; break;
         case 'o': o.out = optarg; break;
-        case 't': o.threads = atoi(optarg); break;
+        case 't': o.threads = (int)args_whole(&check, "--threads", optarg, 0, ARGS_MOST_THREADS); break;
         case 'p':
             if (session_parse_precision(&o.precision, "grad", optarg) != 0)
                 return 2;
@@ -277,10 +289,12 @@ int cmd_grad(int argc, char **argv)
         default: return 2;
         }
     }
-    if (!o.model || !o.file || optind < argc) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (check.code)
+        return check.code;
+    if (!o.model || !o.file)
+        return args_usage("grad", "%s is missing", o.model ? "--case" : "--model");
+    if (optind < argc)
+        return args_usage("grad", "'%s' is no option", argv[optind]);
     grpo_error err = {0};
     return run(&o, &err) == GRPO_OK ? 0 : fail(&err);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "cli/session.h"
@@ -110,9 +111,11 @@ static grpo_status read_messages(sequence *s, const options *o, const json_t *me
 static grpo_status read_sequence(sequence *s, const options *o, const json_t *object, grpo_error *err)
 {
     const json_t *ids = json_object_get(object, "ids"), *messages = json_object_get(object, "messages");
-    if (ids)
+    if (ids && !json_is_array(ids) && !json_is_null(ids))
+        return grpo_fail(err, GRPO_ERR_FORMAT, "\"ids\" must be a list of token ids");
+    if (json_is_array(ids))
         return read_ids(s, ids, o->s.lm.m->config.vocab, err);
-    return messages ? read_messages(s, o, messages, err) : read_texts(s, o, object, err);
+    return messages && !json_is_null(messages) ? read_messages(s, o, messages, err) : read_texts(s, o, object, err);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
@@ -279,15 +282,16 @@ int cmd_logprob(int argc, char **argv)
     };
     options o = {.temperature = 1};
     session_options how = {.slots = 1};
+    args_check check = {.command = "logprob"};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         switch (option) {
         case 'm': how.model = optarg; break;
         case 'A': how.adapter = optarg; break;
-        case 't': o.temperature = atof(optarg); break;
+        case 't': o.temperature = args_real(&check, "--temperature", optarg, 1e-6, 1e6); break;
         case 'e': o.entropy = 1; break;
         case 'l': o.logits = 1; break;
         case 's': o.score = 1; break;
-        case 'j': how.threads = atoi(optarg); break;
+        case 'j': how.threads = (int)args_whole(&check, "--threads", optarg, 0, ARGS_MOST_THREADS); break;
         case 'p':
             if (session_parse_precision(&how.precision, "logprob", optarg) != 0)
                 return 2;
@@ -296,10 +300,12 @@ int cmd_logprob(int argc, char **argv)
         default: return 2;
         }
     }
-    if (!how.model || !(o.temperature > 0) || argc - optind > 1) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (check.code)
+        return check.code;
+    if (!how.model)
+        return args_usage("logprob", "--model is missing");
+    if (argc - optind > 1)
+        return args_usage("logprob", "there is more than one FILE");
     grpo_error err = {0};
     if (session_open(&o.s, &how, &err) != GRPO_OK)
         return jsonl_fail("logprob", &err);

@@ -52,10 +52,13 @@ static grpo_status put_error(json_t *object, const grpo_template_result *result,
 static grpo_status render(void *context, json_t *object, grpo_error *err)
 {
     const options *o = context;
-    const json_t *variables = json_object_get(object, "variables");
+    const json_t *variables = json_object_get(object, "variables"),
+                 *prompt = json_object_get(object, "add_generation_prompt");
+    if (prompt && !json_is_boolean(prompt) && !json_is_null(prompt))
+        return grpo_fail(err, GRPO_ERR_FORMAT, "\"add_generation_prompt\" must be true or false");
     grpo_template_input input = {.messages = json_object_get(object, "messages"),
                                  .tools = json_object_get(object, "tools"),
-                                 .add_generation_prompt = json_is_true(json_object_get(object, "add_generation_prompt")),
+                                 .add_generation_prompt = json_is_true(prompt),
                                  .variables = json_is_null(variables) ? NULL : variables,
                                  .now = o->fixed_now ? &o->now : NULL};
     static const char *const added[] = {"text", "error", "error_kind", "error_line"};

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "train/trainer.h"
 
@@ -121,9 +122,7 @@ int cmd_train(int argc, char **argv)
         a.config = argv[optind++];
     a.overrides = (const char *const *)argv + optind;
     a.n_overrides = (size_t)(argc - optind);
-    if (!a.config && a.n_overrides == 0) {
-        fputs(HELP, stderr);
-        return 2;
-    }
+    if (!a.config && a.n_overrides == 0)
+        return args_usage("train", "CONFIG.yaml is missing");
     return run(&a);
 }

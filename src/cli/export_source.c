@@ -1,9 +1,13 @@
 /* Opening what is to be exported. */
+#define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/folder.h"
 #include "base/mem.h"
 #include "cli/export_source.h"
+#include "cli/export_target.h"
 #include "train/checkpoint.h"
 
 static grpo_status open_adapter(export_source *s, const char *folder, grpo_error *err)
@@ -63,6 +67,20 @@ static grpo_status read_module(void *context, int module, float *a, float *b, gr
     return adapter_files_read(context, module, a, b, err);
 }
 
+/* The adapter's base, absolute where it is on this machine (what is relative to the old folder means nothing in the
+ * new one); a hub's name stays. mem_free it. */
+static char *base_for_elsewhere(const export_source *s)
+{
+    const adapter_files *f = &s->adapter;
+    char *beside = f->base ? file_join(f->path, f->base) : NULL;
+    const char *base = !f->base ? model_files_path(s->files) : beside && file_exists(beside) ? beside : f->base;
+    char *absolute = realpath(base, NULL);
+    char *copy = mem_strdup(absolute ? absolute : base);
+    free(absolute);
+    mem_free(beside);
+    return copy;
+}
+
 grpo_status export_adapter(export_source *s, const char *out, int overwrite, grpo_error *err)
 {
     folder_writer folder;
@@ -70,17 +88,24 @@ grpo_status export_adapter(export_source *s, const char *out, int overwrite, grp
         return grpo_fail(err, GRPO_ERR_USAGE, "%s is a whole model: there is no adapter to export alone",
                          model_files_path(s->files));
     const adapter_files *f = &s->adapter;
-    adapter_settings settings = {.base = f->base ? f->base : model_files_path(s->files),
+    char *base = base_for_elsewhere(s);
+    if (!base)
+        return mem_fail(err, "a file name", 0);
+    adapter_settings settings = {.base = base,
                                  .rank = f->rank,
                                  .alpha = f->alpha,
                                  .rslora = f->rslora,
                                  .config = model_files_config(s->files)};
-    grpo_status status = folder_create(&folder, out, overwrite, err);
-    if (status != GRPO_OK)
-        return status;
-    status = adapter_write(folder.temporary, &settings, f->modules, f->count, read_module, &s->adapter, err);
+    grpo_status status = export_check_folder(out, overwrite, err);
     if (status == GRPO_OK)
-        return folder_commit(&folder, err);
-    folder_abandon(&folder);
+        status = folder_create(&folder, out, overwrite, err);
+    if (status == GRPO_OK) {
+        status = adapter_write(folder.temporary, &settings, f->modules, f->count, read_module, &s->adapter, err);
+        if (status == GRPO_OK)
+            status = folder_commit(&folder, err);
+        else
+            folder_abandon(&folder);
+    }
+    mem_free(base);
     return status;
 }

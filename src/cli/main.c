@@ -35,8 +35,12 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int i = 0; commands[i].name; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char name[64]; /* what getopt's messages begin with */
+            snprintf(name, sizeof name, "grpo %s", commands[i].name);
+            argv[1] = name;
             return commands[i].run(argc - 1, argv + 1);
+        }
     fprintf(stderr, "grpo: there is no command '%s'; `grpo --help` lists them\n", argv[1]);
     return 2;
 }

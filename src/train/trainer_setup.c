@@ -37,6 +37,10 @@ static size_t longest_allowed(const trainer *t)
 static grpo_status drop_overlong(trainer *t, data_view *view, const prompt_table *prompts, const char *what,
                                  grpo_error *err)
 {
+    if (t->config->rollout.max_new_tokens >= t->lm.m->max_context)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "rollout.max_new_tokens=%d leaves no room for a prompt in the model's context of %d; lower it",
+                         t->config->rollout.max_new_tokens, t->lm.m->max_context);
     length_limit limit = {prompts, longest_allowed(t)};
     size_t before = view->count, dropped = data_view_filter(view, short_enough, &limit);
     if (dropped > 0)

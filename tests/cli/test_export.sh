@@ -33,6 +33,29 @@ export_ --model "$shared/models/qwen2" --out "$d/q2" --dtype int4; [ $? = 2 ] ||
 grep -q "float32" "$d/err" || fail "unknown dtype: $(cat "$d/err")"
 export_ --model "$d/nothing" --out "$d/q2"; [ $? = 1 ] || fail "a model that is not there"
 
+# --overwrite replaces models, and nothing else that was named by mistake
+export_ --model "$shared/models/qwen2" --out "$d/qwen3"; [ $? = 2 ] || fail "a folder was overwritten"
+export_ --model "$shared/models/qwen2" --out "$d/qwen3" --overwrite || fail "--overwrite of a folder"
+cmp -s "$d/qwen3/model.safetensors" "$d/qwen2/model.safetensors" || fail "the folder was not replaced"
+mkdir -p "$d/home/papers"; touch "$d/home/config.json" "$d/home/papers/thesis"
+export_ --model "$shared/models/qwen2" --out "$d/home/" --overwrite; [ $? = 2 ] || fail "a folder with folders was replaced"
+[ -e "$d/home/papers/thesis" ] || fail "files are lost"
+export_ --model "$shared/models/qwen2" --out "$d/home/papers" --overwrite; [ $? = 2 ] || fail "a folder of other things was replaced"
+[ -e "$d/home/papers/thesis" ] || fail "files are lost"
+export_ --model "$shared/models/qwen2" --out ""; [ $? = 2 ] || fail "an empty --out"
+export_ --model "$shared/models/qwen2" --out "$d/new folder/q.gguf" || fail "a GGUF file in a new folder: $(cat "$d/err")"
+
+# an adapter alone finds its base from where it stands now
+a=$shared/models/lora/llama-tied-r4
+mkdir "$d/deep"
+export_ --model "$a" --out "$d/deep/adapter" --adapter-only || fail "--adapter-only: $(cat "$d/err")"
+echo '{"ids":[1,2,3,4]}' >"$d/ids"
+"$GRPO_BINARY" logprob --model "$a" "$d/ids" >"$d/before" || fail "logprob of the adapter"
+"$GRPO_BINARY" logprob --model "$d/deep/adapter" "$d/ids" >"$d/after" || fail "logprob of the exported adapter"
+cmp -s "$d/before" "$d/after" || fail "the exported adapter answers otherwise"
+export_ --model "$a" --out "$d/a" --adapter-only --dtype bf16; [ $? = 2 ] || fail "--adapter-only with --dtype"
+export_ --model "$a" --out "$d/a.gguf" --adapter-only; [ $? = 2 ] || fail "--adapter-only into a GGUF file"
+
 # reward models have one label
 cp -r "$d/llama-reward" "$d/two"
 sed 's/"0": "LABEL_0"/"0": "a", "1": "b"/' "$shared/models/llama-reward/config.json" >"$d/two/config.json"

@@ -1,0 +1,42 @@
+# Wrong use of options is one line that names the command, the option and the way to its help, and exit code 2.
+set -u
+fail() { echo "FAILED: $1"; exit 1; }
+d=$(mktemp -d); trap 'rm -rf "$d"' EXIT
+wrong() { # COMMAND EXPECTED arguments
+    local command=$1 expected=$2; shift 2
+    "$GRPO_BINARY" "$command" "$@" >"$d/out" 2>"$d/err" </dev/null
+    local code=$?
+    [ $code = 2 ] || fail "$command $*: exit code $code"
+    [ ! -s "$d/out" ] || fail "$command $*: prints on stdout"
+    [ "$(wc -l <"$d/err")" = 1 ] || fail "$command $*: not one line: $(cat "$d/err")"
+    grep -q "^grpo $command: .*$expected" "$d/err" || fail "$command $*: $(cat "$d/err")"
+}
+for c in train eval generate logprob export bench grad tokenize template score; do
+    wrong $c "nrecognized option\|unknown option" --bogus
+done
+for c in eval generate logprob export bench grad; do
+    wrong $c "\-\-model is missing.*grpo $c --help"
+    [ "$c" = export ] || wrong $c "\-\-threads must be a whole number" --model m --threads two
+done
+for c in eval generate; do
+    for n in 0 -1 3x "" 99999999999999999999; do
+        wrong $c "\-\-n must be a whole number from 1" --model m --n "$n"
+        wrong $c "\-\-max-new-tokens must be" --model m --max-new-tokens "$n"
+    done
+    for t in hot -0.5 nan inf 1x ""; do
+        wrong $c "\-\-temperature must be a number from 0" --model m --temperature "$t"
+    done
+    wrong $c "\-\-top-p must be" --model m --top-p 1.5
+    wrong $c "\-\-top-p must be" --model m --top-p 0
+    wrong $c "\-\-min-p must be" --model m --min-p -0.1
+    wrong $c "\-\-top-k must be" --model m --top-k -1
+    wrong $c "\-\-seed must be" --model m --seed -1
+    wrong $c "\-\-slots must be" --model m --slots 0
+done
+wrong logprob "\-\-temperature must be" --model m --temperature 0
+wrong generate "more than one TEXT or FILE" --model m two words
+wrong generate "\-\-stop wants a text" --model m --stop ""
+wrong eval "\-\-data is missing" --model m
+wrong export "\-\-out is missing" --model m
+wrong train "CONFIG.yaml is missing"
+echo "all fine"

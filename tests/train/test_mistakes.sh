@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Mistakes that a run's user makes: one line that says what to change, exit code 1 or 2, and no run folder begun.
+source "$(dirname "$0")/tiny.sh"
+
+for i in 1 2 3 4; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
+cat >"$dir/run.yaml" <<YAML
+model: $dir/model
+output_dir: $dir/run
+reward_type: math_verifier
+data: {path: $dir/data.jsonl, chat: never}
+group_size: 4
+rollout: {prompts_per_step: 2, max_new_tokens: 8}
+train: {steps: 1}
+YAML
+refused() { # CODE EXPECTED overrides
+    local code=$1 expected=$2 got=0; shift 2
+    "$grpo" train "$dir/run.yaml" --quiet "$@" >"$dir/out" 2>"$dir/said" || got=$?
+    [ $got = "$code" ] || fail "$*: exit code $got: $(cat "$dir/said")"
+    grep -q "^grpo train: .*$expected" "$dir/said" && [ "$(wc -l <"$dir/said")" = 1 ] || fail "$*: $(cat "$dir/said")"
+    [ ! -e "$dir/run" ] || fail "$*: a run folder was begun"
+}
+refused 2 "max_new_tokens=512 leaves no room for a prompt in the model's context of 512" rollout.max_new_tokens=512
+refused 2 "max_new_tokens=600 leaves no room" rollout.max_new_tokens=600
+refused 2 "every training prompt is longer than 2 tokens" rollout.max_new_tokens=510
+cp -r "$dir/model" "$dir/mute"; rm "$dir/mute/tokenizer.json"
+refused 1 "no text without a tokenizer: .*mute/tokenizer.json" model="$dir/mute"
+cp -r "$dir/model" "$dir/judge"
+cp "$shared/models/llama-reward/config.json" "$shared/models/llama-reward/model.safetensors" "$dir/judge/"
+refused 2 "has no language-model head" model="$dir/judge"
+cp -r "$dir/model" "$dir/cut"; truncate -s 3000 "$dir/cut/model.safetensors"
+refused 1 "cut/model.safetensors.*truncated or damaged" model="$dir/cut"
+refused 1 "matrices of .* must be" lora.path="$shared/models/lora/qwen2-rslora-r4"
+refused 2 "did you mean 'train.steps'" train.stepz=3
+echo "all fine"
