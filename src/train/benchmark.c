@@ -383,6 +383,7 @@ static grpo_status measure_step(benchmark_result *out, model *m, pool *threads, 
                             .max_new_tokens = o->completion_length,
                             .prompt_tokens = (long)o->prompts * o->prompt_length,
                             .policy = o->policy,
+                            .program = memory_plan_program(m, NULL),
                             .budget = budget};
     grpo_status status = memory_plan_make(&out->plan, m, threads, &request, err);
     if (status != GRPO_OK)
