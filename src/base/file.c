@@ -108,6 +108,12 @@ void file_map_close(file_map *map)
     memset(map, 0, sizeof *map);
 }
 
+void file_map_forget(const file_map *map)
+{
+    if (map->data)
+        madvise((void *)map->data, map->size, MADV_DONTNEED); /* a read-only mapping: nothing is lost */
+}
+
 grpo_status file_create(file_writer *w, const char *path, grpo_error *err)
 {
     memset(w, 0, sizeof *w);

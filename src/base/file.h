@@ -21,6 +21,8 @@ typedef struct file_map {
 /* Maps a regular file for reading. An empty file gives size 0. */
 grpo_status file_map_open(file_map *map, const char *path, grpo_error *err);
 void file_map_close(file_map *map);
+/* Takes the pages read so far out of the process's memory; they come back when they are read again. */
+void file_map_forget(const file_map *map);
 
 /* A file being written; nothing is visible at `path` until file_commit. Errors are sticky:
  * writes may go unchecked, file_commit reports the first failure. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/machine.h"
 
@@ -48,6 +49,17 @@ void machine_reset_peak_rss(void)
         return;
     fputs("5", f);
     fclose(f);
+}
+
+size_t machine_rss(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    size_t pages = 0;
+    if (f && fscanf(f, "%*u %zu", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 size_t machine_peak_rss(void)

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 size_t machine_memory_available(void); /* bytes this process may still take (system and cgroup) */
+size_t machine_rss(void);              /* bytes, this process now */
 size_t machine_peak_rss(void);         /* bytes, this process so far */
 void machine_reset_peak_rss(void);     /* the peak counts from now on (where the system allows it) */
 double machine_seconds(void);          /* monotonic clock */

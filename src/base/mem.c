@@ -135,6 +135,19 @@ void mem_arena_deinit(mem_arena *arena)
     memset(arena, 0, sizeof *arena);
 }
 
+void mem_arena_commit(mem_arena *arena)
+{
+    if (!arena->base)
+        return;
+#ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
+    if (madvise(arena->base, arena->capacity, MADV_POPULATE_WRITE) == 0)
+        return;
+#endif
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (volatile unsigned char *p = arena->base; p < arena->base + arena->capacity; p += page)
+        *p = *p;
+}
+
 size_t mem_arena_size(size_t count, size_t size)
 {
     size_t bytes;

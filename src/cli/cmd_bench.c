@@ -48,26 +48,47 @@ static void print_table(const benchmark_result *r, model_precision precision)
         return;
     printf("train step 32x128  %8.2f s         %.2f x the limit of %.2f s\n", r->step_seconds,
            r->step_seconds / r->step_limit_seconds, r->step_limit_seconds);
-    printf("  sampling %.2f s, backward %.2f s, optimiser %.2f s; activations: %s, %d layers kept\n", r->rollout_seconds,
-           r->backward_seconds, r->optimizer_seconds, activation_policy_name(r->plan.policy), r->plan.kept_layers);
+    for (int i = 0; i < BENCHMARK_PHASES; i++)
+        printf("  %-16s %8.2f s         %3.0f%%\n", benchmark_phase[i], r->phase_seconds[i],
+               100 * r->phase_limit_seconds[i] / r->phase_seconds[i]);
+    printf("  activations: %s, %d layers kept\n", activation_policy_name(r->plan.policy), r->plan.kept_layers);
     printf("  memory: planned %s, peak %s\n", planned, peak);
 }
 
-static json_t *result_json(const benchmark_result *r)
+static json_t *by_phase(const double seconds[BENCHMARK_PHASES])
 {
-    json_t *decode = json_object(), *share = json_object();
+    json_t *o = json_object();
+    for (int i = 0; i < BENCHMARK_PHASES; i++)
+        json_object_set_new(o, benchmark_phase[i], json_real(seconds[i]));
+    return o;
+}
+
+static json_t *by_batch(const benchmark_result *r, const double value[BENCHMARK_BATCHES])
+{
+    json_t *o = json_object();
     for (int i = 0; i < BENCHMARK_BATCHES; i++) {
         char key[16];
         snprintf(key, sizeof key, "%d", r->batch[i]);
-        json_object_set_new(decode, key, json_real(r->decode_tps[i]));
-        json_object_set_new(share, key, json_real(r->decode_share[i]));
+        json_object_set_new(o, key, json_real(value[i]));
     }
-    return json_pack(
-        "{s:f,s:f,s:f,s:f,s:o,s:o,s:f,s:f,s:{s:f,s:f,s:f},s:I,s:I}", "gemm_gflops", r->gemm_gflops, "memory_gbps",
-        r->memory_gbps, "prefill_tps", r->prefill_tps, "prefill_share", r->prefill_share, "decode_tps", decode,
-        "decode_share", share, "step_seconds", r->step_seconds, "step_limit_seconds", r->step_limit_seconds,
-        "step_phases", "rollout", r->rollout_seconds, "backward", r->backward_seconds, "optimizer",
-        r->optimizer_seconds, "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes", (json_int_t)r->planned_bytes);
+    return o;
+}
+
+/* Shares are of the ceilings; a step's share is its limit by its time. Keys of the step are absent when none was timed. */
+static json_t *result_json(const benchmark_result *r)
+{
+    json_t *line = json_pack("{s:f,s:f,s:f,s:f,s:o,s:o}", "gemm_gflops", r->gemm_gflops, "memory_gbps", r->memory_gbps,
+                             "prefill_tps", r->prefill_tps, "prefill_share", r->prefill_share, "decode_tps",
+                             by_batch(r, r->decode_tps), "decode_share", by_batch(r, r->decode_share));
+    if (r->step_seconds == 0)
+        return line;
+    json_t *step = json_pack("{s:f,s:f,s:o,s:o,s:I,s:I}", "step_seconds", r->step_seconds, "step_limit_seconds",
+                             r->step_limit_seconds, "step_phases", by_phase(r->phase_seconds), "step_phase_limits",
+                             by_phase(r->phase_limit_seconds), "peak_bytes", (json_int_t)r->peak_bytes, "planned_bytes",
+                             (json_int_t)r->planned_bytes);
+    json_object_update(line, step);
+    json_decref(step);
+    return line;
 }
 
 /* The first precision's figures at the top, those of a second one under its name. */

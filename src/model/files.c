@@ -154,6 +154,13 @@ int model_files_find(const model_files *f, const char *name)
     return -1;
 }
 
+void model_files_forget(const model_files *f)
+{
+    for (size_t i = 0; i < f->n_shards; i++)
+        file_map_forget(&f->shards[i].map);
+    file_map_forget(&f->gguf.map);
+}
+
 /* Values that are NaN or infinite. */
 static size_t count_non_finite(const float *x, size_t n)
 {

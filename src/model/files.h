@@ -25,6 +25,9 @@ typedef struct model_tensor_info {
 grpo_status model_files_open(model_files **out, const char *path, grpo_error *err);
 void model_files_close(model_files *f);
 
+/* Takes what was read so far out of the process's memory. Thread-safe, beside model_files_read too. */
+void model_files_forget(const model_files *f);
+
 const model_config *model_files_config(const model_files *f);
 const char *model_files_path(const model_files *f);
 int model_files_is_gguf(const model_files *f);

@@ -198,20 +198,35 @@ void model_weights_deinit(model_weights *w)
 
 /* ---- one parameter, plain ----------------------------------------------------------------- */
 
-void model_param_export(const model_param *p, const float *base, float *dst)
+static ops_matrix param_rows(const model_param *p, const float *base, int first, int rows)
+{
+    return ops_matrix_rows(ops_matrix_f32(p->n, p->k, (float *)base + p->offset), first, rows);
+}
+
+void model_param_export_rows(const model_param *p, const float *base, int first, int rows, float *dst)
 {
     if (p->is_matrix)
-        ops_unpack(NULL, dst, p->k, ops_matrix_f32(p->n, p->k, (float *)base + p->offset));
+        ops_unpack(NULL, dst, p->k, param_rows(p, base, first, rows));
     else
-        memcpy(dst, base + p->offset, (size_t)p->n * sizeof *dst);
+        memcpy(dst, base + p->offset + first, (size_t)rows * sizeof *dst);
+}
+
+void model_param_import_rows(const model_param *p, float *base, int first, int rows, const float *src)
+{
+    if (p->is_matrix)
+        ops_pack(NULL, param_rows(p, base, first, rows), src, p->k);
+    else
+        memcpy(base + p->offset + first, src, (size_t)rows * sizeof *src);
+}
+
+void model_param_export(const model_param *p, const float *base, float *dst)
+{
+    model_param_export_rows(p, base, 0, p->n, dst);
 }
 
 void model_param_import(const model_param *p, float *base, const float *src)
 {
-    if (p->is_matrix)
-        ops_pack(NULL, ops_matrix_f32(p->n, p->k, base + p->offset), src, p->k);
-    else
-        memcpy(base + p->offset, src, (size_t)p->n * sizeof *src);
+    model_param_import_rows(p, base, 0, p->n, src);
 }
 
 /* ---- stores ------------------------------------------------------------------------------------ */
@@ -237,7 +252,10 @@ void model_store_round(void *store, const float *base, const model_layout *layou
 
 /* ---- loading ---------------------------------------------------------------------------------- */
 
-enum { LOAD_ROWS = 8 * OPS_PANEL }; /* rows decoded at a time: whole panels */
+enum {
+    LOAD_ROWS = 8 * OPS_PANEL, /* rows decoded at a time: whole panels */
+    FORGET_PIECES = 64,        /* pieces after which the file's pages are given back: some 10 to 100 MB */
+};
 
 typedef struct load_piece {
     int param, tensor, first_row;
@@ -250,7 +268,7 @@ typedef struct load_job {
     const model_files *files;
     const load_piece *pieces;
     float **scratch; /* [threads] */
-    atomic_int failed;
+    atomic_int loaded, failed;
     grpo_error error; /* of the first failure */
 } load_job;
 
@@ -293,6 +311,8 @@ static void load_pieces(void *context, int begin, int end, int thread)
         if (load_one_piece(job, job->pieces[i], job->scratch[thread], &error) != GRPO_OK &&
             atomic_exchange(&job->failed, 1) == 0)
             job->error = error;
+        if (atomic_fetch_add(&job->loaded, 1) % FORGET_PIECES == FORGET_PIECES - 1)
+            model_files_forget(job->files);
     }
 }
 
@@ -360,6 +380,7 @@ grpo_status model_weights_load(void *store, ops_type type, const model_layout *l
     load_job job = {.store = store, .type = type, .layout = layout, .files = files, .pieces = pieces,
                     .scratch = scratch};
     pool_run(threads, (int)count, 1, load_pieces, &job);
+    model_files_forget(files);
     if (atomic_load(&job.failed)) {
         status = job.error.status;
         if (err)

@@ -81,8 +81,11 @@ grpo_status model_weights_load(void *store, ops_type type, const model_layout *l
 /* store (bf16) = the flat array, matrices rounded. */
 void model_store_round(void *store, const float *base, const model_layout *layout, pool *threads);
 
-/* Copies one parameter between the flat array and plain row-major [n][k]. */
+/* Copies one parameter between the flat array and plain row-major [n][k]; or its rows [first, first + rows) (numbers
+ * of a vector), first a multiple of 32. */
 void model_param_export(const model_param *p, const float *base, float *dst);
 void model_param_import(const model_param *p, float *base, const float *src);
+void model_param_export_rows(const model_param *p, const float *base, int first, int rows, float *dst);
+void model_param_import_rows(const model_param *p, float *base, int first, int rows, const float *src);
 
 #endif

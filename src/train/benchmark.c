@@ -9,6 +9,8 @@
 
 enum { GEMM_ROWS = 1024, DECODE_PROMPT = 64, DECODE_STEPS = 24, DECODE_TRIES = 3 };
 
+const char *const benchmark_phase[BENCHMARK_PHASES] = {"rollout", "backward", "optimizer"};
+
 static void say(const benchmark_options *o, const char *what)
 {
     if (o->say)
@@ -47,14 +49,18 @@ static double layer_flops(const model_config *c)
                   mixtures(c) * mixture);
 }
 
-/* Parameters that `rows` rows read: of a mixture the experts that uniform choices would hit. */
+/* Parameters that `rows` rows read: of a mixture the experts that uniform choices would hit; of an embedding that is
+ * not the head too the rows of the tokens alone, which do not count. */
 static double parameters_read(const model *m, double rows)
 {
     const model_config *c = &m->config;
+    double read = (double)m->layout.parameters;
+    if (!c->tied_embeddings)
+        read -= (double)c->vocab * c->hidden;
     if (c->experts == 0)
-        return (double)m->layout.parameters;
+        return read;
     double missed = c->experts * pow(1 - (double)c->experts_used / c->experts, rows);
-    return (double)m->layout.parameters - mixtures(c) * missed * 3.0 * c->hidden * c->expert_ffn;
+    return read - mixtures(c) * missed * 3.0 * c->hidden * c->expert_ffn;
 }
 
 static double head_flops(const model_config *c)
@@ -73,31 +79,53 @@ static double kv_bytes(const model_config *c, double positions)
     return 2.0 * c->layers * c->kv_heads * c->head_dim * positions * sizeof(float);
 }
 
-static double decode_limit(const model *m, const benchmark_result *r, int batch, double positions)
+/* One decoding step of the answers to `prompts` prompts, each `own` positions long; a prompt's keys and values are
+ * read once for all its answers. */
+typedef struct decode_work {
+    int prompts, answers;
+    double prompt_length, own;
+} decode_work;
+
+static double decode_limit(const model *m, const benchmark_result *r, decode_work w)
 {
     const model_config *c = &m->config;
-    double flops = batch * (layer_flops(c) + head_flops(c) + attention_flops(c, positions));
-    double bytes = parameters_read(m, batch) * bytes_each(m) + batch * kv_bytes(c, positions);
+    double flops = w.answers * (layer_flops(c) + head_flops(c) + attention_flops(c, w.prompt_length + w.own));
+    double bytes = parameters_read(m, w.answers) * bytes_each(m) +
+                   kv_bytes(c, w.prompts * w.prompt_length + w.answers * w.own);
     return fmax(flops / (r->gemm_gflops * 1e9), bytes / (r->memory_gbps * 1e9));
 }
 
-static double step_limit(const model *m, const benchmark_result *r, const benchmark_options *o)
+/* Reading the prompts, then a decoding step for every token but the first, which the prompt's last row gives. */
+static double rollout_limit(const model *m, const benchmark_result *r, const benchmark_options *o)
 {
     const model_config *c = &m->config;
-    double seconds = 0, ceiling = r->gemm_gflops * 1e9;
-    int answers = o->prompts * o->group_size;
+    double rows = (double)o->prompts * o->prompt_length;
+    double flops = rows * (layer_flops(c) + attention_flops(c, (o->prompt_length + 1) / 2.0)) + o->prompts * head_flops(c);
+    double seconds = flops / (r->gemm_gflops * 1e9);
     for (int t = 1; t < o->completion_length; t++)
-        seconds += decode_limit(m, r, answers, o->prompt_length + t);
-    double prompt_rows = (double)o->prompts * o->prompt_length, rows = (double)answers * (o->completion_length - 1);
-    double mean_position = o->prompt_length + o->completion_length / 2.0;
-    double prefill = prompt_rows * (layer_flops(c) + attention_flops(c, o->prompt_length / 2.0));
-    double backward = 2 * (prompt_rows + rows) * layer_flops(c) + 2.5 * rows * attention_flops(c, mean_position) +
-                      2.5 * prompt_rows * attention_flops(c, o->prompt_length / 2.0);
-    double head = 3.0 * answers * o->completion_length * head_flops(c); /* recomputed, and two gradients */
-    seconds += (prefill + backward + head) / ceiling;
-    /* read: weights, gradient, two moments; written: weights, two moments, rounded weights */
-    double update = 7.0 * (double)m->layout.parameters * sizeof(float) + (m->type != OPS_F32 ? 2.0 * (double)m->layout.parameters : 0);
-    return seconds + update / (r->memory_gbps * 1e9);
+        seconds += decode_limit(m, r, (decode_work){o->prompts, o->prompts * o->group_size, o->prompt_length, t});
+    return seconds;
+}
+
+/* Two products of the layers for each row that ran; five of attention where forward has two; three of the head for
+ * each token: its logits once more, and two gradients. */
+static double backward_limit(const model *m, const benchmark_result *r, const benchmark_options *o)
+{
+    const model_config *c = &m->config;
+    double answers = (double)o->prompts * o->group_size, rows = answers * (o->completion_length - 1);
+    double prompt_rows = (double)o->prompts * o->prompt_length;
+    double attention = rows * attention_flops(c, o->prompt_length + o->completion_length / 2.0) +
+                       prompt_rows * attention_flops(c, (o->prompt_length + 1) / 2.0);
+    double flops = 2 * (prompt_rows + rows) * layer_flops(c) + 2.5 * attention +
+                   3 * answers * o->completion_length * head_flops(c);
+    return flops / (r->gemm_gflops * 1e9);
+}
+
+/* Read: weights, gradient, two moments; written: weights, two moments, rounded weights. */
+static double optimizer_limit(const model *m, const benchmark_result *r)
+{
+    double bytes = (double)m->layout.parameters * (7 * sizeof(float) + (m->type != OPS_F32 ? 2 : 0));
+    return bytes / (r->memory_gbps * 1e9);
 }
 
 /* ---- ceilings ---------------------------------------------------------------------------------------------------------- */
@@ -148,7 +176,8 @@ static void read_chunk(void *context, int begin, int end, int thread)
     r->sum[(thread % 64) * 16] += sum[0] + sum[63];
 }
 
-/* Of f32, whatever the model's precision: the arithmetic is that of f32. Memory: the faster of a plain sum over
+/* Raises the ceilings in `out`, so that they can be measured more than once.
+ * Of f32, whatever the model's precision: the arithmetic is that of f32. Memory: the faster of a plain sum over
  * the weights and of the products of one row, which read each weight once too. */
 static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool *threads, grpo_error *err)
 {
@@ -182,8 +211,9 @@ static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool 
         all_products(c, &w, threads, x, y, 1);
         best_stream = fmin(best_stream, machine_seconds() - t);
     }
-    out->gemm_gflops = GEMM_ROWS * layer_flops(c) / best / 1e9;
-    out->memory_gbps = fmax((double)(r.each * 256) / best_read, layer_flops(c) / 2 / best_stream) * sizeof(float) / 1e9;
+    out->gemm_gflops = fmax(out->gemm_gflops, GEMM_ROWS * layer_flops(c) / best / 1e9);
+    out->memory_gbps = fmax(out->memory_gbps, fmax((double)(r.each * 256) / best_read, layer_flops(c) / 2 / best_stream) *
+                                                  sizeof(float) / 1e9);
     model_weights_deinit(&w);
     mem_free(x);
     mem_free(y);
@@ -236,7 +266,8 @@ static grpo_status measure_decode(benchmark_result *out, engine *e, int which, g
     if (status == GRPO_OK) {
         double each = (seconds[1] - seconds[0]) / DECODE_STEPS;
         out->decode_tps[which] = batch / each;
-        out->decode_share[which] = decode_limit(e->m, out, batch, DECODE_PROMPT + DECODE_STEPS / 2.0) / each;
+        decode_work work = {1, batch, DECODE_PROMPT, DECODE_STEPS / 2.0};
+        out->decode_share[which] = decode_limit(e->m, out, work) / each;
     }
     return status;
 }
@@ -320,7 +351,7 @@ static grpo_status step_memory_init(step_memory *s, model *m, pool *threads, con
 
 /* On-policy, as the trainer does it: the loss is -mean of A over sequences with A = +-1. */
 static grpo_status one_step(step_memory *s, model *m, const memory_plan *p, const benchmark_options *o, int step,
-                            double seconds[3], grpo_error *err)
+                            double seconds[BENCHMARK_PHASES], grpo_error *err)
 {
     pool *threads = s->e.threads;
     int recompute = p->policy == ACTIVATIONS_RECOMPUTE;
@@ -383,6 +414,7 @@ static grpo_status measure_step(benchmark_result *out, model *m, pool *threads, 
                             .max_new_tokens = o->completion_length,
                             .prompt_tokens = (long)o->prompts * o->prompt_length,
                             .policy = o->policy,
+                            .program = memory_plan_program(m, NULL),
                             .budget = budget};
     grpo_status status = memory_plan_make(&out->plan, m, threads, &request, err);
     if (status != GRPO_OK)
@@ -392,20 +424,26 @@ static grpo_status measure_step(benchmark_result *out, model *m, pool *threads, 
     status = step_memory_init(&s, m, threads, &out->plan, o, err);
     out->step_seconds = INFINITY;
     for (int i = 0; i < o->steps + 1 && status == GRPO_OK; i++) { /* the first one touches the memory */
-        double seconds[3];
+        double seconds[BENCHMARK_PHASES];
         say(o, "training step");
         status = one_step(&s, m, &out->plan, o, i, seconds, err);
         double all = seconds[0] + seconds[1] + seconds[2];
         if (status == GRPO_OK && i > 0 && all < out->step_seconds) {
             out->step_seconds = all;
-            out->rollout_seconds = seconds[0];
-            out->backward_seconds = seconds[1];
-            out->optimizer_seconds = seconds[2];
+            memcpy(out->phase_seconds, seconds, sizeof seconds);
         }
     }
     step_memory_deinit(&s, o->prompts);
-    out->step_limit_seconds = step_limit(m, out, o);
     return status;
+}
+
+static void set_step_limit(benchmark_result *out, const model *m, const benchmark_options *o)
+{
+    out->phase_limit_seconds[0] = rollout_limit(m, out, o);
+    out->phase_limit_seconds[1] = backward_limit(m, out, o);
+    out->phase_limit_seconds[2] = optimizer_limit(m, out);
+    for (int i = 0; i < BENCHMARK_PHASES; i++)
+        out->step_limit_seconds += out->phase_limit_seconds[i];
 }
 
 grpo_status benchmark_run(benchmark_result *out, model *m, pool *threads, const benchmark_options *o, grpo_error *err)
@@ -416,9 +454,15 @@ grpo_status benchmark_run(benchmark_result *out, model *m, pool *threads, const 
     memcpy(out->batch, batches, sizeof batches);
     say(o, "products and memory");
     grpo_status status = measure_ceilings(out, m, threads, err);
-    if (status == GRPO_OK && o->steps > 0)
-        status = measure_step(out, m, threads, o, err); /* first: peak memory is then the step's */
-    out->peak_bytes = machine_peak_rss();
+    if (status == GRPO_OK && o->steps > 0) {
+        status = measure_step(out, m, threads, o, err); /* before decoding: peak memory is then the step's */
+        out->peak_bytes = machine_peak_rss();
+        say(o, "products and memory");
+        if (status == GRPO_OK)
+            status = measure_ceilings(out, m, threads, err); /* again: other work on the machine comes and goes */
+        if (status == GRPO_OK)
+            set_step_limit(out, m, o);
+    }
     if (status == GRPO_OK)
         status = measure_inference(out, m, threads, o, err);
     return status;

@@ -5,7 +5,10 @@
 
 #include "train/plan.h"
 
-enum { BENCHMARK_BATCHES = 4 };
+enum { BENCHMARK_BATCHES = 4, BENCHMARK_PHASES = 3 };
+
+/* "rollout", "backward", "optimizer" */
+extern const char *const benchmark_phase[BENCHMARK_PHASES];
 
 typedef struct benchmark_options {
     int prompts, group_size, completion_length, prompt_length; /* the training step's workload: 4 x 8 x 128 */
@@ -24,8 +27,9 @@ typedef struct benchmark_result {
     int batch[BENCHMARK_BATCHES];
     double decode_tps[BENCHMARK_BATCHES];
     double decode_share[BENCHMARK_BATCHES]; /* of max(time of the products at the ceiling, of the bytes at bandwidth) */
-    double rollout_seconds, backward_seconds, optimizer_seconds, step_seconds;
-    double step_limit_seconds; /* the same work at the ceilings: see docs/performance.md */
+    /* The fastest of the training steps, 0 when none was timed; limits: the same work at the ceilings, see
+     * docs/performance.md. */
+    double step_seconds, step_limit_seconds, phase_seconds[BENCHMARK_PHASES], phase_limit_seconds[BENCHMARK_PHASES];
     size_t planned_bytes, peak_bytes;
     memory_plan plan;
 } benchmark_result;

@@ -60,24 +60,32 @@ static grpo_status tensor_list_init(tensor_list *l, const model_layout *layout, 
     return GRPO_OK;
 }
 
-static size_t largest_param(const model_layout *layout)
+/* Tensors are copied in pieces of so many rows, so that a checkpoint needs no memory worth planning. */
+enum { PIECE_ROWS = 8 * OPS_PANEL };
+
+static float *piece_create(const model_layout *layout)
 {
-    size_t largest = 1;
-    for (int i = 0; i < layout->count; i++) {
-        size_t n = (size_t)layout->params[i].n * (size_t)layout->params[i].k;
-        largest = n > largest ? n : largest;
-    }
-    return largest;
+    int widest = 1;
+    for (int i = 0; i < layout->count; i++)
+        widest = layout->params[i].k > widest ? layout->params[i].k : widest;
+    return mem_calloc((size_t)PIECE_ROWS * (size_t)widest, sizeof(float));
 }
 
-static grpo_status append_array(safetensors_writer *w, const model_layout *layout, const float *array, float *plain,
+static int piece_rows(const model_param *p, int first)
+{
+    return p->n - first < PIECE_ROWS ? p->n - first : PIECE_ROWS;
+}
+
+static grpo_status append_array(safetensors_writer *w, const model_layout *layout, const float *array, float *piece,
                                 grpo_error *err)
 {
     grpo_status status = GRPO_OK;
-    for (int i = 0; i < layout->count && status == GRPO_OK; i++) {
+    for (int i = 0; i < layout->count; i++) {
         const model_param *p = &layout->params[i];
-        model_param_export(p, array, plain);
-        status = safetensors_append(w, plain, (uint64_t)p->n * (uint64_t)p->k, err);
+        for (int row = 0; row < p->n && status == GRPO_OK; row += PIECE_ROWS) {
+            model_param_export_rows(p, array, row, piece_rows(p, row), piece);
+            status = safetensors_append(w, piece, (uint64_t)piece_rows(p, row) * (uint64_t)p->k, err);
+        }
     }
     return status;
 }
@@ -87,28 +95,28 @@ grpo_status checkpoint_write_arrays(const char *folder, const checkpoint_arrays 
     tensor_list list = {0};
     safetensors_writer w;
     char *path = file_join(folder, a->file);
-    float *plain = mem_calloc(largest_param(a->layout), sizeof *plain);
-    grpo_status status = path && plain ? GRPO_OK : mem_fail(err, "writing a checkpoint", 0);
+    float *piece = piece_create(a->layout);
+    grpo_status status = path && piece ? GRPO_OK : mem_fail(err, "writing a checkpoint", 0);
     if (status == GRPO_OK)
         status = tensor_list_init(&list, a->layout, a->prefixes, a->count, err);
     if (status == GRPO_OK)
         status = safetensors_create(&w, path, list.entries, list.count, NULL, err);
     if (status == GRPO_OK) {
         for (size_t i = 0; i < a->count && status == GRPO_OK; i++)
-            status = append_array(&w, a->layout, a->arrays[i], plain, err);
+            status = append_array(&w, a->layout, a->arrays[i], piece, err);
         if (status == GRPO_OK)
             status = safetensors_commit(&w, err);
         else
             safetensors_abandon(&w);
     }
     tensor_list_deinit(&list);
-    mem_free(plain);
+    mem_free(piece);
     mem_free(path);
     return status;
 }
 
 static grpo_status read_array(const safetensors_file *f, const model_layout *layout, const char *prefix, float *array,
-                              float *plain, grpo_error *err)
+                              float *piece, grpo_error *err)
 {
     for (int i = 0; i < layout->count; i++) {
         const model_param *p = &layout->params[i];
@@ -122,8 +130,12 @@ static grpo_status read_array(const safetensors_file *f, const model_layout *lay
         if (!right)
             return grpo_fail(err, GRPO_ERR_FORMAT, "%s: tensor %s has another shape or type than this model's", f->path,
                              name);
-        safetensors_decode(t, 0, (uint64_t)p->n * (uint64_t)p->k, plain);
-        model_param_import(p, array, plain);
+        for (int row = 0; row < p->n; row += PIECE_ROWS) {
+            int rows = piece_rows(p, row);
+            safetensors_decode(t, (uint64_t)row * (uint64_t)p->k, (uint64_t)rows * (uint64_t)p->k, piece);
+            model_param_import_rows(p, array, row, rows, piece);
+        }
+        file_map_forget(&f->map);
     }
     return GRPO_OK;
 }
@@ -132,17 +144,17 @@ grpo_status checkpoint_read_arrays(const char *folder, const checkpoint_arrays *
 {
     safetensors_file f;
     char *path = file_join(folder, a->file);
-    float *plain = mem_calloc(largest_param(a->layout), sizeof *plain);
-    grpo_status status = path && plain ? GRPO_OK : mem_fail(err, "reading a checkpoint", 0);
+    float *piece = piece_create(a->layout);
+    grpo_status status = path && piece ? GRPO_OK : mem_fail(err, "reading a checkpoint", 0);
     if (status == GRPO_OK)
         status = safetensors_open(&f, path, err);
     if (status == GRPO_OK) {
         for (size_t i = 0; i < a->count && status == GRPO_OK; i++)
-            status = read_array(&f, a->layout, a->prefixes[i], a->arrays[i], plain, err);
+            status = read_array(&f, a->layout, a->prefixes[i], a->arrays[i], piece, err);
         safetensors_close(&f);
     }
     mem_free(path);
-    mem_free(plain);
+    mem_free(piece);
     return status;
 }
 

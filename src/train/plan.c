@@ -33,6 +33,7 @@ static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan
     p->micro_batch_rows = r->micro_batch_rows > 0 ? r->micro_batch_rows : DEFAULT_MICRO_BATCH_ROWS;
     p->batch_rows = (int)rows;
     p->backward_rows = longest_group > p->micro_batch_rows ? (int)longest_group : at_most(rows, p->micro_batch_rows);
+    p->program = r->program;
     p->type = m->type;
     p->weights = model_store_bytes(&m->layout, m->type);
     p->master = m->type != OPS_F32 && m->params ? m->layout.total * sizeof(float) : 0;
@@ -91,7 +92,7 @@ static void set_policy(memory_plan *p, const model *m, pool *threads, const plan
     p->activations = (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c));
     if (r->value)
         plan_value(p, threads, r);
-    p->total = p->weights + p->master + p->adapter + p->reference + p->gradients + p->moments + p->keys_values +
+    p->total = p->program + p->weights + p->master + p->adapter + p->reference + p->gradients + p->moments + p->keys_values +
                p->activations + p->forward + p->backward + p->value;
 }
 
@@ -106,6 +107,13 @@ static int affordable_layers(const memory_plan *p, const model *m, const plan_re
         each += (size_t)p->tape_rows * tape_kept_layer_bytes(&r->value->config);
     size_t n = each ? (budget - p->total) / each : 0;
     return n > (size_t)m->config.layers ? m->config.layers : (int)n;
+}
+
+size_t memory_plan_program(const model *m, const model *value)
+{
+    size_t adapter = m->adapter ? m->adapter->layout.total * sizeof(float) : 0;
+    size_t held = machine_rss(), planned = model_bytes(m) + adapter + (value ? model_bytes(value) : 0);
+    return held > planned ? held - planned : 0;
 }
 
 grpo_status memory_plan_make(memory_plan *p, const model *m, pool *threads, const plan_request *r, grpo_error *err)
@@ -156,6 +164,7 @@ char *memory_plan_text(const memory_plan *p)
     strbuf s = STRBUF_INIT;
     char note[128];
     snprintf(note, sizeof note, "%s%s", p->type == OPS_F32 ? "f32" : "matrices rounded to bf16", p->adapter ? ", frozen" : "");
+    line(&s, "program", p->program, "code, tokenizer, data set: as measured now");
     line(&s, "weights", p->weights, note);
     line(&s, "master", p->master, "f32 weights of the optimiser");
     line(&s, "LoRA adapter", p->adapter, "f32");

@@ -22,7 +22,8 @@ typedef struct plan_request {
     int private_pass;     /* 1: passes whose keys and values are thrown away (a reference needs them too) */
     const model *value;   /* PPO's value network, or NULL */
     activation_policy policy;
-    size_t budget; /* bytes */
+    size_t program; /* bytes of what is not planned here: code, tokenizer, data set; see memory_plan_program */
+    size_t budget;  /* bytes */
 } plan_request;
 
 typedef struct memory_plan {
@@ -32,8 +33,12 @@ typedef struct memory_plan {
         max_positions;
     int value_kept_layers, value_kv_blocks;
     /* bytes; value: all that the value network takes */
-    size_t weights, master, adapter, reference, gradients, moments, keys_values, activations, forward, backward, value, total;
+    size_t program, weights, master, adapter, reference, gradients, moments, keys_values, activations, forward, backward,
+        value, total;
 } memory_plan;
+
+/* What the process holds now beside the weights of these models (value may be NULL): measured. */
+size_t memory_plan_program(const model *m, const model *value);
 
 /* Fails when not even `recompute` fits; the message names the settings to change. */
 grpo_status memory_plan_make(memory_plan *plan, const model *m, pool *threads, const plan_request *request,

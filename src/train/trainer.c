@@ -77,6 +77,8 @@ static grpo_status run_step(trainer *t, grpo_error *err)
     metrics_init(&m);
     double began = machine_seconds();
     grpo_status status = trainer_sample(t, &b, &m, err);
+    if (status == GRPO_OK)
+        trainer_commit_memory(t);
     double trained_from = machine_seconds();
     if (status == GRPO_OK)
         status = trainer_advantages(t, &b, &m, err);

@@ -51,6 +51,7 @@ struct trainer {
     stop_strings stop;
     memory_plan plan;
     char *plan_text;
+    bool committed; /* the plan's memory is taken, not only set aside */
     engine e;
     tape tape;
     backward_workspace backward;
@@ -70,6 +71,10 @@ struct trainer {
     step_batch *sampling; /* the rollout in progress */
     int evaluations; /* of the whole run: a first one before a --resume counts */
 };
+
+/* trainer_setup.c: takes the pages of all that was planned, once, after the first rollout: a run that survives its first
+ * step does not die of memory in a later one, whose answers are longer. */
+void trainer_commit_memory(trainer *t);
 
 /* trainer_batch.c: sampling and scoring one rollout */
 grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -109,6 +110,30 @@ static int longest_prompt(const data_view *view, const prompt_table *prompts)
     return (int)longest;
 }
 
+static int longer_first(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Tokens of the longest prompts that can come together in a step. Its prompts follow each other in the stream, so that
+ * each of them stands there once for each epoch that the step touches. */
+static grpo_status most_prompt_tokens(long *most, const trainer *t, grpo_error *err)
+{
+    size_t count = t->train_view.count, n = (size_t)t->config->rollout.prompts_per_step, copies = (n - 1) / count + 2;
+    size_t *length = mem_calloc(count, sizeof *length);
+    if (!length)
+        return mem_fail(err, "the memory plan", count * sizeof *length);
+    for (size_t i = 0; i < count; i++)
+        length[i] = t->prompts.prompt[t->train_view.index[i]].n;
+    qsort(length, count, sizeof *length, longer_first);
+    *most = 0;
+    for (size_t i = 0; i < n; i++)
+        *most += (long)length[i / copies];
+    mem_free(length);
+    return GRPO_OK;
+}
+
 static grpo_status plan_memory(trainer *t, grpo_error *err)
 {
     const train_config *c = t->config;
@@ -119,12 +144,16 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
     size_t budget = (size_t)c->train.memory_budget;
     if (budget == 0) /* the weights are in memory already; leave a tenth to the rest of the machine */
         budget = (machine_memory_available() + model_bytes(t->lm.m)) / 10 * 9;
+    long most_tokens = 0;
+    grpo_status status = most_prompt_tokens(&most_tokens, t, err);
+    if (status != GRPO_OK)
+        return status;
     plan_request r = {
         .prompts = c->rollout.prompts_per_step,
         .group_size = c->group_size,
         .longest_prompt = longest,
         .max_new_tokens = c->rollout.max_new_tokens,
-        .prompt_tokens = (long)longest * c->rollout.prompts_per_step,
+        .prompt_tokens = most_tokens,
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
         .reference = c->algo.kl_coef != 0,
@@ -132,9 +161,10 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
         .policy = (activation_policy)c->train.activations,
+        .program = memory_plan_program(t->lm.m, t->value.m),
         .budget = budget,
     };
-    grpo_status status = memory_plan_make(&t->plan, t->lm.m, t->threads, &r, err);
+    status = memory_plan_make(&t->plan, t->lm.m, t->threads, &r, err);
     if (status == GRPO_OK && !(t->plan_text = memory_plan_text(&t->plan)))
         status = mem_fail(err, "the memory plan", 0);
     return status;
@@ -170,6 +200,24 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
     if (status == GRPO_OK && c->algo.kl_coef != 0)
         status = trainer_reference_init(t, err); /* before a checkpoint is loaded: the reference is the starting model */
     return status;
+}
+
+static void commit_engine(engine *e, tape *kept, backward_workspace *backward)
+{
+    mem_arena_commit(&e->ws.arena);
+    mem_arena_commit(&e->kv.arena);
+    mem_arena_commit(&kept->arena);
+    mem_arena_commit(&backward->arena);
+}
+
+void trainer_commit_memory(trainer *t)
+{
+    if (t->committed)
+        return;
+    t->committed = true;
+    commit_engine(&t->e, &t->tape, &t->backward);
+    if (t->value.m)
+        commit_engine(&t->value.e, &t->value.tape, &t->value.backward);
 }
 
 /* ---- run folder --------------------------------------------------------------------------------------------------------- */
