@@ -61,3 +61,35 @@ void tape_reset(tape *t)
 {
     t->rows = 0;
 }
+
+static void close_gaps(float *base, int width, const unsigned char *keep, int rows)
+{
+    size_t n = (size_t)width;
+    float *to = base;
+    for (int row = 0; base && row < rows; row++) {
+        if (!keep[row])
+            continue;
+        const float *from = base + (size_t)row * n;
+        if (to != from)
+            memmove(to, from, n * sizeof *to);
+        to += n;
+    }
+}
+
+void tape_compact(tape *t, const model_config *c, const unsigned char *keep, int32_t *place)
+{
+    int rows = 0, width = c->heads * c->head_dim;
+    for (int row = 0; row < t->rows; row++)
+        place[row] = keep[row] ? rows++ : -1;
+    for (int i = 0; i <= t->layers; i++) {
+        const tape_layer *l = &t->layer[i];
+        int ffn = i < t->layers ? moe_kept_width(c, i) : 0;
+        close_gaps(l->x, c->hidden, keep, t->rows);
+        close_gaps(l->q, width, keep, t->rows);
+        close_gaps(l->attn, width, keep, t->rows);
+        close_gaps(l->x_mid, c->hidden, keep, t->rows);
+        close_gaps(l->gate, ffn, keep, t->rows);
+        close_gaps(l->up, ffn, keep, t->rows);
+    }
+    t->rows = rows;
+}

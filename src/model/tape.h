@@ -30,6 +30,9 @@ void tape_deinit(tape *t);
 /* Forgets all rows; memory stays for the next step. */
 void tape_reset(tape *t);
 
+/* Drops the rows whose keep[row] is 0 and closes the gaps. place[row] becomes the row's new number, -1 where it is gone. */
+void tape_compact(tape *t, const model_config *c, const unsigned char *keep, int32_t *place);
+
 /* Bytes per row without kept layers, and what each kept layer adds (at most, where layers differ). */
 size_t tape_row_bytes(const model_config *c);
 size_t tape_kept_layer_bytes(const model_config *c);

@@ -124,6 +124,10 @@ static grpo_status check_source(const train_config *c, grpo_error *err)
     if (stored && c->algo.dynamic_sampling)
         return grpo_fail(err, GRPO_ERR_CONFIG,
                          "dynamic_sampling with rollout.source=data: nothing is sampled; set dynamic_sampling=false");
+    if (c->algo.dynamic_sampling && (c->group_size < 2 || c->algo.advantage == GRPO_ADV_REMAX))
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "dynamic_sampling replaces groups whose completions are all right or all wrong: it needs a group_size of "
+                         "2 or more and an advantage that compares them (not remax); set dynamic_sampling=false");
     if (stored && c->algo.advantage == GRPO_ADV_REMAX)
         return grpo_fail(err, GRPO_ERR_CONFIG, "remax needs greedy answers of the policy: not with rollout.source=data");
     if (!c->rollout.reject != !c->rollout.reject_threshold)

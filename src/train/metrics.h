@@ -22,6 +22,8 @@
     X(frac_groups_all_right, NULL, NULL, "share of the groups with no wrong completion")                           \
     X(frac_groups_all_wrong, NULL, NULL, "share of the groups with no right completion")                           \
     X(frac_groups_flat, "frac_reward_zero_std", NULL, "share of the groups whose rewards are all equal: no signal") \
+    X(dynamic_replaced, NULL, NULL, "dynamic_sampling: groups that were replaced before the step was full")           \
+    X(dynamic_rounds, NULL, "train/num_gen_batches", "dynamic_sampling: times that groups were sampled")              \
     X(advantage_min, NULL, "critic/advantages/min", "smallest advantage")                                          \
     X(advantage_max, NULL, "critic/advantages/max", "largest advantage")                                           \
     X(advantage_abs, NULL, NULL, "mean size of the advantages")                                                    \

@@ -196,6 +196,7 @@ void scoring_batch_add(scoring_batch *b, size_t i, const data_record *record, co
     double began = machine_seconds();
     grpo_error error;
     scoring_item *item = &b->item[i];
+    grpo_tokenizer_free_text(item->text); /* of an answer that this one replaces */
     *item = (scoring_item){.record = record,
                            .token = sample->token,
                            .tokens = sample->n,

@@ -61,7 +61,7 @@ typedef struct scoring_batch {
 
 grpo_status scoring_batch_init(scoring_batch *b, scoring *s, const language_model *lm, const stop_strings *stop, size_t count,
                                grpo_error *err);
-/* Reads a finished sample and queues it as answer i. From one thread; failures show in scoring_batch_wait. */
+/* Reads a finished sample and queues it as answer i, in place of what was there. From one thread; failures show in scoring_batch_wait. */
 void scoring_batch_add(scoring_batch *b, size_t i, const data_record *record, const rollout_sample *sample);
 /* Returns when all that was added is scored, with the first failure. A reward that cannot score an answer is no
  * failure: it gives NaN and a problem, never a silent 0. */

@@ -88,7 +88,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
         m.time_train = machine_seconds() - trained_from;
         m.time_step = machine_seconds() - began;
         t->step++;
-        t->data_position += (uint64_t)b.n_groups;
+        t->data_position += b.taken;
         t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
         trainer_measure(t, &b, &m);
         if (t->reference.layer)

@@ -7,6 +7,16 @@
 
 /* ---- prompts of the step --------------------------------------------------------------------------------- */
 
+void trainer_take_prompt(trainer *t, step_batch *b, int group)
+{
+    uint64_t position = t->data_position + b->taken++;
+    size_t index = data_stream_at(&t->stream, position);
+    const prompt_tokens *p = &t->prompts.prompt[index];
+    b->record[group] = data_get(t->data, index);
+    b->groups[group] = (rollout_group){
+        .prompt = p->ids, .prompt_length = (int)p->n, .id = position, .n_samples = t->config->group_size};
+}
+
 static grpo_status take_prompts(trainer *t, step_batch *b, grpo_error *err)
 {
     int n = t->config->rollout.prompts_per_step;
@@ -14,16 +24,8 @@ static grpo_status take_prompts(trainer *t, step_batch *b, grpo_error *err)
     b->record = mem_calloc((size_t)n, sizeof *b->record);
     if (!b->groups || !b->record)
         return mem_fail(err, "a rollout", (size_t)n * sizeof *b->groups);
-    for (int i = 0; i < n; i++) {
-        uint64_t position = t->data_position + (uint64_t)i;
-        size_t index = data_stream_at(&t->stream, position);
-        const prompt_tokens *p = &t->prompts.prompt[index];
-        b->record[i] = data_get(t->data, index);
-        b->groups[i] = (rollout_group){.prompt = p->ids,
-                                       .prompt_length = (int)p->n,
-                                       .id = position,
-                                       .n_samples = t->config->group_size};
-    }
+    for (int i = 0; i < n; i++)
+        trainer_take_prompt(t, b, i);
     b->n_groups = n;
     b->answers = (size_t)n * (size_t)t->config->group_size;
     return GRPO_OK;
@@ -42,7 +44,7 @@ static void answer_finished(void *context, const rollout_group *group, int sampl
 {
     trainer *t = context;
     step_batch *b = t->sampling;
-    size_t g = (size_t)(group - b->groups);
+    size_t i = (size_t)(group - b->drawn), g = b->slot ? (size_t)b->slot[i] : i;
     scoring_batch_add(&b->scoring, g * (size_t)t->config->group_size + (size_t)sample, b->record[g], &group->samples[sample]);
 }
 
@@ -53,7 +55,8 @@ static void show_progress(void *context, long tokens)
     progress_phase(&t->progress, "sampling", t->sampling->scoring.added, (long)t->sampling->answers, machine_seconds());
 }
 
-static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
+/* Samples n groups that are to become groups slot[] of the batch (NULL: they are the batch's, in order). */
+grpo_status trainer_draw(trainer *t, step_batch *b, rollout_group *groups, const int *slot, int n, grpo_error *err)
 {
     const train_config *c = t->config;
     int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
@@ -76,13 +79,24 @@ static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
         .progress = show_progress,
         .context = t,
     };
-    tape_reset(&t->tape);
+    rollout_counts counts;
     t->sampling = b;
+    b->drawn = groups;
+    b->slot = slot;
     t->e.interrupt = t->options.interrupt; /* only here: an update, once begun, is completed */
-    grpo_status status = group_sample(&t->e, &t->lm.m->weights, b->groups, b->n_groups, &o, &b->counts, err);
+    grpo_status status = group_sample(&t->e, &t->lm.m->weights, groups, n, &o, &counts, err);
     t->e.interrupt = NULL;
     t->sampling = NULL;
+    b->counts.prompt_tokens += counts.prompt_tokens;
+    b->counts.completion_tokens += counts.completion_tokens;
+    b->counts.decode_steps += counts.decode_steps;
     return status;
+}
+
+static grpo_status draw_answers(trainer *t, step_batch *b, grpo_error *err)
+{
+    tape_reset(&t->tape);
+    return trainer_draw(t, b, b->groups, NULL, b->n_groups, err);
 }
 
 /* Answers of another engine stand in the data and are all there at once. */
@@ -217,6 +231,8 @@ grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_err
         status = trainer_greedy_baselines(t, b, err);
     if (status == GRPO_OK)
         status = t->config->rollout.source == TRAIN_SOURCE_DATA ? take_answers(t, b, err) : draw_answers(t, b, err);
+    if (status == GRPO_OK && t->config->algo.dynamic_sampling)
+        status = trainer_replace_flat_groups(t, b, m, err);
     m->time_rollout = machine_seconds() - began - b->scoring.seconds;
     if (status == GRPO_OK) /* all but the last answers were scored while others were sampled */
         status = scoring_batch_wait(&b->scoring, err);

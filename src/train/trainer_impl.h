@@ -17,6 +17,9 @@ typedef struct step_batch {
     const data_record **record; /* [prompts] */
     int n_groups;
     size_t answers, tokens; /* B, N */
+    uint64_t taken;         /* prompts from the data stream, those that dynamic sampling dropped included */
+    const rollout_group *drawn; /* what group_sample is at: drawn[i] is group slot[i], or i where slot is NULL */
+    const int *slot;
     scoring_batch scoring;
     const scoring_item *item; /* [B] of scoring */
     const scored *score;      /* [B] of scoring */
@@ -80,6 +83,12 @@ void trainer_commit_memory(trainer *t);
 grpo_status trainer_sample(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 void step_batch_deinit(trainer *t, step_batch *b);
 int trainer_reached_stop(void *trainer, const int32_t *token, int n); /* rollout_options.stop */
+
+void trainer_take_prompt(trainer *t, step_batch *b, int group); /* the stream's next one */
+grpo_status trainer_draw(trainer *t, step_batch *b, rollout_group *groups, const int *slot, int n, grpo_error *err);
+
+/* trainer_dynamic.c */
+grpo_status trainer_replace_flat_groups(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
 /* trainer_baseline.c */
 grpo_status trainer_greedy_baselines(trainer *t, step_batch *b, grpo_error *err);

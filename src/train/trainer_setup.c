@@ -396,10 +396,6 @@ static grpo_status check_supported(const train_config *c, grpo_error *err)
         return grpo_fail(err, GRPO_ERR_CONFIG,
                          "advantage_estimator=gdpo normalises each reward by itself and would pass overlong_buffer over: give the "
                          "punishment as one of the rewards, {spec: \"overlong:max=…,buffer=…\"}, and set overlong_buffer=0");
-    if (c->algo.dynamic_sampling)
-        return grpo_fail(err, GRPO_ERR_UNSUPPORTED,
-                         "dynamic_sampling is not supported by the trainer: set dynamic_sampling=false (groups without "
-                         "spread then have advantage 0)");
     if (c->train.reduction_shards != 1)
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "train.reduction_shards=%d: only 1 is supported",
                          c->train.reduction_shards);
