@@ -117,7 +117,7 @@ static int longer_first(const void *a, const void *b)
 }
 
 /* Tokens of the longest prompts that can come together in a step. Its prompts follow each other in the stream, so that
- * each of them stands there once for each epoch that the step touches. */
+ * each of them stands there once for each epoch that the step touches; but dynamic sampling keeps any of them. */
 static grpo_status most_prompt_tokens(long *most, const trainer *t, grpo_error *err)
 {
     size_t count = t->train_view.count, n = (size_t)t->config->rollout.prompts_per_step, copies = (n - 1) / count + 2;
@@ -144,8 +144,8 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
     size_t budget = (size_t)c->train.memory_budget;
     if (budget == 0) /* the weights are in memory already; leave a tenth to the rest of the machine */
         budget = (machine_memory_available() + model_bytes(t->lm.m)) / 10 * 9;
-    long most_tokens = 0;
-    grpo_status status = most_prompt_tokens(&most_tokens, t, err);
+    long most_tokens = (long)longest * c->rollout.prompts_per_step;
+    grpo_status status = c->algo.dynamic_sampling ? GRPO_OK : most_prompt_tokens(&most_tokens, t, err);
     if (status != GRPO_OK)
         return status;
     plan_request r = {
