@@ -36,10 +36,12 @@ static float *numbers(size_t n)
     return p;
 }
 
-static void report(const char *what, int m, int n, int k, double flops, double seconds)
+static const char *const type_names[] = {"f32", "bf16", "bf16_dot"};
+
+static void report(const char *what, ops_type type, int m, int n, int k, double flops, double seconds)
 {
-    printf("{\"what\": \"%s\", \"threads\": %d, \"isa\": \"%s\", \"m\": %d, \"n\": %d, \"k\": %d, \"gflops\": %.1f}\n", what,
-           pool_threads(threads), ops_isa(), m, n, k, flops / seconds / 1e9);
+    printf("{\"what\": \"%s\", \"type\": \"%s\", \"threads\": %d, \"isa\": \"%s\", \"m\": %d, \"n\": %d, \"k\": %d, \"gflops\": %.1f}\n", what,
+           type_names[type], pool_threads(threads), ops_isa(), m, n, k, flops / seconds / 1e9);
     fflush(stdout);
 }
 
@@ -59,27 +61,28 @@ static void report(const char *what, int m, int n, int k, double flops, double s
 
 static const int shapes[][2] = {{HIDDEN, HIDDEN}, {FFN, HIDDEN}, {HIDDEN, FFN}, {VOCAB, HIDDEN}};
 
-static void bench_gemm(int m)
+static void bench_gemm(ops_type type, int m)
 {
     for (int s = 0; s < 4; s++) {
         const int n = shapes[s][0], k = shapes[s][1];
-        ops_product q = {.w = ops_matrix_f32(n, k, numbers(ops_matrix_elements(n, k))), .y = numbers((size_t)m * n), .ldy = n};
+        ops_product q = {.w = {.n = n, .k = k, .data = numbers(ops_matrix_elements(n, k)), .type = type},
+                         .y = numbers((size_t)m * n), .ldy = n};
         float *x = numbers((size_t)m * k);
         double t;
         BEST(t, ops_gemm(threads, &q, 1, x, k, m));
-        report("gemm", m, n, k, 2.0 * m * n * k, t);
+        report("gemm", type, m, n, k, 2.0 * m * n * k, t);
     }
 }
 
-static void bench_dw(int m)
+static void bench_dw(ops_type type, int m)
 {
     for (int s = 0; s < 3; s++) {
         const int n = shapes[s][0], k = shapes[s][1];
         ops_matrix dw = ops_matrix_f32(n, k, numbers(ops_matrix_elements(n, k)));
         float *x = numbers((size_t)m * k), *dy = numbers((size_t)m * n);
         double t;
-        BEST(t, ops_gemm_dw(threads, dw, dy, n, x, k, m));
-        report("dw", m, n, k, 2.0 * m * n * k, t);
+        BEST(t, ops_gemm_dw(threads, type, dw, dy, n, x, k, m));
+        report("dw", type, m, n, k, 2.0 * m * n * k, t);
     }
 }
 
@@ -111,7 +114,7 @@ static void bench_decode(ops_type type)
         }
         printf("{\"what\": \"decode\", \"weights\": \"%s\", \"threads\": %d, \"isa\": \"%s\", \"rows\": %d, \"layers_ms\": %.2f, "
                "\"head_ms\": %.2f, \"tokens_per_s\": %.0f}\n",
-               type == OPS_F32 ? "f32" : "bf16", pool_threads(threads), ops_isa(), m, best_layers * 1e3, best_head * 1e3,
+               type_names[type], pool_threads(threads), ops_isa(), m, best_layers * 1e3, best_head * 1e3,
                m / (best_layers + best_head));
         fflush(stdout);
     }
@@ -131,9 +134,9 @@ static void bench_head(int m)
     const double flops = 2.0 * m * VOCAB * HIDDEN;
     double t;
     BEST(t, ops_head_logprob(threads, w, h, HIDDEN, 1.0f, target, NULL, lp, rows, 1, m, scratch));
-    report("head_logprob", m, VOCAB, HIDDEN, flops, t);
+    report("head_logprob", OPS_F32, m, VOCAB, HIDDEN, flops, t);
     BEST(t, ops_head_grad(threads, w, dw, h, HIDDEN, 1.0f, target, NULL, rows, coef, NULL, dh, HIDDEN, m, scratch));
-    report("head_grad", m, VOCAB, HIDDEN, 3 * flops, t);
+    report("head_grad", OPS_F32, m, VOCAB, HIDDEN, 3 * flops, t);
 }
 
 static void bench_elementwise(void)
@@ -163,11 +166,11 @@ int main(int argc, char **argv)
     }
     const char *only = argc > 2 ? argv[2] : "";
     if (strstr("gemm", only))
-        bench_gemm(1024);
+        bench_gemm(OPS_F32, 1024), bench_gemm(OPS_BF16, 1024), bench_gemm(OPS_BF16_DOT, 1024);
     if (strstr("dw", only))
-        bench_dw(1024);
+        bench_dw(OPS_F32, 1024), bench_dw(OPS_BF16_DOT, 1024);
     if (strstr("decode", only))
-        bench_decode(OPS_F32), bench_decode(OPS_BF16);
+        bench_decode(OPS_F32), bench_decode(OPS_BF16), bench_decode(OPS_BF16_DOT);
     if (strstr("head", only))
         bench_head(1024);
     if (strstr("elementwise", only))

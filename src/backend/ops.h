@@ -33,9 +33,15 @@ enum {
 
 /* ---- matrices ------------------------------------------------------------------------ */
 
-/* How a matrix is stored. BF16 halves the bytes that decoding streams from memory; the arithmetic on it is
- * that of f32, so a result has the bits that an f32 matrix of the same (rounded) numbers gives. */
-typedef enum ops_type { OPS_F32, OPS_BF16 } ops_type;
+/* How a matrix is stored and multiplied. BF16 halves the bytes that decoding streams from memory; the arithmetic
+ * on it is that of f32, so a result has the bits that an f32 matrix of the same (rounded) numbers gives.
+ *
+ * BF16_DOT is stored as BF16 is. A product with it rounds its other operand to bf16 too (to nearest even,
+ * denormals to zero of their sign) and is a "dot chain" wherever a fma chain is written: terms are taken in pairs
+ * (i, i + 1), i even from the start of the chunk, and acc = fma(a_i, b_i, fma(a_i+1, b_i+1, acc)), the odd one
+ * first, every fma rounded to f32, zeros behind an odd end. That is AVX512-BF16's vdpbf16ps; with two
+ * instructions any other set gives the same bits. AMX adds in another order and is not used. */
+typedef enum ops_type { OPS_F32, OPS_BF16, OPS_BF16_DOT } ops_type;
 
 /* A weight W[n][k] (a Linear's [out][in]), packed: panels of 32 output columns, each stored
  * [k][32]; the last panel is padded with zeros (and must stay so). Element (i, j) lies at
@@ -65,7 +71,7 @@ static inline ops_matrix ops_matrix_bf16(int n, int k, uint32_t *pairs)
 /* 32-bit words of one panel: 32 * k, or 32 * ceil(k / 2) in BF16. */
 static inline size_t ops_panel_words(ops_matrix w)
 {
-    return (size_t)OPS_PANEL * (size_t)(w.type == OPS_BF16 ? (w.k + 1) / 2 : w.k);
+    return (size_t)OPS_PANEL * (size_t)(w.type == OPS_F32 ? w.k : (w.k + 1) / 2);
 }
 
 /* Rows [first, first + n) of w, first a multiple of 32. */
@@ -76,6 +82,12 @@ static inline ops_matrix ops_matrix_rows(ops_matrix w, int first, int n)
     return w;
 }
 
+/* What to pack W^T into for the product that dy takes: of w's arithmetic, in ops_matrix_elements(w.k, w.n) floats. */
+static inline ops_matrix ops_transposed(ops_matrix w, float *data)
+{
+    return (ops_matrix){.n = w.k, .k = w.n, .data = data, .type = w.type == OPS_BF16_DOT ? OPS_BF16_DOT : OPS_F32};
+}
+
 /* Elements that a packed [n][k] matrix of f32 takes, ceil(n / 32) * 32 * k, and the bytes in either type. */
 size_t ops_matrix_elements(int n, int k);
 size_t ops_matrix_bytes(ops_type type, int n, int k);
@@ -83,8 +95,8 @@ size_t ops_matrix_bytes(ops_type type, int n, int k);
 /* Rounding to BF16 is to nearest, ties to even; NaN stays NaN. */
 void ops_pack(pool *p, ops_matrix w, const float *src, int lds);   /* src[n][lds] -> w */
 void ops_unpack(pool *p, float *dst, int ldd, ops_matrix w);       /* w -> dst[n][ldd] */
-void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w);     /* t (f32) = W^T: t.n = w.k, t.k = w.n */
-void ops_round(pool *p, ops_matrix to, ops_matrix from);           /* to (BF16) = from (f32), same shape */
+void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w);     /* t = W^T: t.n = w.k, t.k = w.n */
+void ops_round(pool *p, ops_matrix to, ops_matrix from);           /* to (bf16) = from (f32), same shape */
 
 /* One y[m][w.n] of a product. y = (x W^T) + bias + residual, added in this order after the
  * reduction; bias [n] and residual [m][ldr] may be NULL; residual may be y itself. */
@@ -104,8 +116,8 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
 
 /* dw (f32, as all gradients are) += dy^T x, dw packed [n][k], dy[m][lddy] with n columns, x[m][ldx] with k columns. Rows are
  * cut into chunks of 512 from the first; inside a chunk an fma chain over the rows from 0; chunk
- * sums are added to dw in order. */
-void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
+ * sums are added to dw in order. operands: BF16_DOT rounds both and makes it a dot chain; others are alike. */
+void ops_gemm_dw(pool *p, ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
 
 /* db[n] += column sums of dy[m][lddy] (rows added in order from 0). */
 void ops_bias_grad(pool *p, float *db, const float *dy, int lddy, int n, int m);
@@ -300,8 +312,8 @@ void ops_head_logprob(pool *p, ops_matrix w, const float *h, int ldh, float inv_
  * gradient with respect to h . W_v is
  *   (-(p * fma(entropy_coef, l + H, coef)) + (coef if v is the target)) * inv_temperature,
  * 0 for entries that are not allowed. Rows whose coefficients are 0 cost nothing: their dh is 0, and the
- * others, side by side, are the rows of dw's sum as in ops_gemm_dw (chunks of 512). dh: fma chain over v
- * inside blocks of 512 entries, block sums added in order. */
+ * others, side by side, are the rows of dw's sum as in ops_gemm_dw (chunks of 512, operands of w.type). dh: fma
+ * chain over v inside blocks of 512 entries, block sums added in order. */
 void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh,
                    float inv_temperature, const int32_t *target, const uint32_t *const *allowed,
                    const ops_softmax_row *rows, const float *coef, const float *entropy_coef, float *dh,
@@ -330,7 +342,7 @@ double ops_sum_squares(pool *p, const float *x, size_t n);
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
 
-/* The instruction set in use: "avx512", "avx2", "neon" or "portable". Chosen at first use from the
+/* The instruction set in use: "avx512bf16", "avx512", "avx2", "neon" or "portable". Chosen at first use from the
  * CPU, or by the environment variable GRPO_ISA. All of them give the same bits. */
 const char *ops_isa(void);
 /* Call at start: GRPO_ERR_CONFIG when GRPO_ISA names a set that this machine does not have (the
@@ -338,5 +350,7 @@ const char *ops_isa(void);
 grpo_status ops_check(grpo_error *err);
 /* Switches (tests, bench); returns 0, or -1 when this machine cannot run it. */
 int ops_select_isa(const char *name);
+/* Whether it multiplies bf16 itself: BF16_DOT gains nothing over BF16 where it does not. */
+int ops_bf16_is_fast(void);
 
 #endif

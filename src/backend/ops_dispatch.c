@@ -17,6 +17,11 @@ static int has_avx512(void)
            __builtin_cpu_supports("fma");
 }
 
+static int has_avx512bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -34,6 +39,7 @@ static const struct {
     int (*available)(void);
 } choices[] = {
 #if defined(GRPO_HAVE_AVX512)
+    {&kernels_avx512bf16, has_avx512bf16},
     {&kernels_avx512, has_avx512},
     {&kernels_avx2, has_avx2},
 #endif
@@ -99,6 +105,11 @@ int ops_select_isa(const char *name)
         return -1;
     atomic_store(&in_use, k);
     return 0;
+}
+
+int ops_bf16_is_fast(void)
+{
+    return strcmp(ops_isa(), "avx512bf16") == 0;
 }
 
 float ops_exp(float x)

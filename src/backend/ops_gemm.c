@@ -29,14 +29,14 @@ void ops_unpack(pool *p, float *dst, int ldd, ops_matrix w)
 
 void ops_pack_transposed(pool *p, ops_matrix t, ops_matrix w)
 {
-    assert(t.n == w.k && t.k == w.n && t.data != w.data && t.type == OPS_F32);
+    assert(t.n == w.k && t.k == w.n && t.data != w.data);
     pack_job job = {.w = t, .from = w};
     pool_run(p, gemm_panels(t.n), 1, ops_kernels()->pack_transposed, &job);
 }
 
 void ops_round(pool *p, ops_matrix to, ops_matrix from)
 {
-    assert(to.n == from.n && to.k == from.k && to.type == OPS_BF16 && from.type == OPS_F32);
+    assert(to.n == from.n && to.k == from.k && to.type != OPS_F32 && from.type == OPS_F32);
     pack_job job = {.w = to, .from = from};
     pool_run(p, gemm_panels(to.n), 1, ops_kernels()->round, &job);
 }
@@ -51,7 +51,7 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
         assert(products[i].w.k == k);
         panels += gemm_panels(products[i].w.n);
     }
-    const gemm_plan plan = gemm_plan_for(pool_threads(p), panels, ops_panel_words(products[0].w), m);
+    const gemm_plan plan = gemm_plan_for(pool_threads(p), products[0].w.type, panels, ops_panel_words(products[0].w), m);
     gemm_job job = {.products = products, .x = x, .ldx = ldx, .m = m, .panel_group = plan.panel_group,
                     .row_blocks = plan.row_blocks};
     int groups = 0;
@@ -60,12 +60,12 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
     pool_run(p, groups * plan.row_blocks, plan.run, ops_kernels()->gemm, &job);
 }
 
-void ops_gemm_dw(pool *p, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
+void ops_gemm_dw(pool *p, ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
 {
     assert(dw.type == OPS_F32);
     if (m <= 0)
         return;
-    dw_job job = {.dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .m = m};
+    dw_job job = {.dw = dw, .dy = dy, .x = x, .lddy = lddy, .ldx = ldx, .m = m, .operands = operands};
     pool_run(p, dw_plan(&job, pool_threads(p)), 1, ops_kernels()->gemm_dw, &job);
 }
 

@@ -46,7 +46,7 @@ static void head_forward(pool *p, head_job *job, float *scratch)
     scratch = align(scratch);
     job->blocks = blocks_of(job->w.n, OPS_VOCAB_BLOCK);
     job->row_blocks = blocks_of(job->m, HEAD_ROWS);
-    job->panel_group = gemm_plan_for(pool_threads(p), gemm_panels(job->w.n), ops_panel_words(job->w), job->m).panel_group;
+    job->panel_group = gemm_plan_for(pool_threads(p), job->w.type, gemm_panels(job->w.n), ops_panel_words(job->w), job->m).panel_group;
     job->target_z = take(&scratch, (size_t)job->m);
     job->stats = (head_stat *)take(&scratch, (size_t)job->m * (size_t)job->blocks * 3);
     job->tile = scratch;
@@ -139,9 +139,9 @@ static void grad_block(pool *p, head_grad_job *job, ops_matrix w, ops_matrix dw,
     job->dh.w = job->wt;
     job->dh.residual = v0 ? job->dh.y : NULL;
     const int threads = pool_threads(p), panels = gemm_panels(job->w.n), out_panels = gemm_panels(w.k);
-    job->logits = gemm_plan_for(threads, panels, ops_panel_words(w), job->m);
+    job->logits = gemm_plan_for(threads, w.type, panels, ops_panel_words(w), job->m);
     job->logits.row_blocks = head_row_blocks(job->m, threads);
-    job->out = gemm_plan_for(threads, out_panels, ops_panel_words(job->wt), job->m);
+    job->out = gemm_plan_for(threads, job->wt.type, out_panels, ops_panel_words(job->wt), job->m);
     job->dw_items = 0;
     if (dw.data) {
         job->dw.dw = ops_matrix_rows(dw, v0, entries);
@@ -165,10 +165,11 @@ void ops_head_grad(pool *p, ops_matrix w, ops_matrix dw, const float *h, int ldh
     gather_rows(&job, row, log_sum, gathered, m);
     if (job.m > 0) {
         job.dz = take(&scratch, (size_t)job.m * HEAD_LD);
-        job.wt = ops_matrix_f32(k, OPS_VOCAB_BLOCK, scratch);
+        job.wt = ops_transposed(w, scratch);
         job.dh = (ops_product){.y = dh, .ldy = lddh, .ldr = lddh};
         if (dw.data)
-            job.dw = (dw_job){.dy = job.dz, .x = job.h, .lddy = HEAD_LD, .ldx = job.ldh, .m = job.m};
+            job.dw = (dw_job){.dy = job.dz, .x = job.h, .lddy = HEAD_LD, .ldx = job.ldh, .m = job.m,
+                              .operands = w.type};
         for (int v0 = 0; v0 < w.n; v0 += OPS_VOCAB_BLOCK)
             grad_block(p, &job, w, dw, v0);
     }

@@ -7,6 +7,7 @@ enum {
     GROUP_WORDS = 96 * 1024,      /* weights of a group of panels: 384 KB of the second-level cache */
     BLOCK_ROWS = 126,             /* nine tiles */
     ITEMS_PER_THREAD = 4,
+    ROUNDED_PANELS = 16,          /* panels that few rows, once rounded, are good for */
     DW_LEAST_COLUMNS = 112,       /* the copy of dy must serve several tiles */
 };
 
@@ -21,11 +22,13 @@ static int at_least_one(int a)
 }
 
 /* Few rows: single panels (one row: the pairs that its wide tile wants), each thread taking a run of
- * neighbours, so that the panel fetched ahead is its own. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
-gemm_plan gemm_plan_for(int threads, int panels, size_t panel_words, int m)
+ * neighbours, so that the panel fetched ahead is its own; more of them where an item rounds its rows first. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
+gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_words, int m)
 {
     if (m <= FEW_ROWS) {
-        const int group = m == 1 ? 2 : 1;
+        const int share_few = type == OPS_BF16_DOT ? panels / (ITEMS_PER_THREAD * threads) : 0;
+        const int least = m == 1 ? 2 : 1;
+        const int group = share_few < least ? least : share_few < ROUNDED_PANELS ? share_few : ROUNDED_PANELS;
         return (gemm_plan){group, 1, 1};
     }
     const int row_blocks = ceil_div(m, BLOCK_ROWS);

@@ -19,7 +19,7 @@ static const char HELP[] =
     "1, 8, 32 and 64, and the training step \"32 x 128\" (4 prompts x 8 answers of exactly 128 tokens, one update,\n"
     "no KL), each with its share of the ceiling; in f32 and with weights stored as bf16.\n\n"
     "  --json             one JSON object; the figures with bf16 weights under \"bf16_weights\"\n"
-    "  --precision P      only f32 or bf16_weights\n"
+    "  --precision P      only f32, bf16_weights or bf16\n"
     "  --steps N          training steps timed, the fastest counts (default 2; 0: none)\n"
     "  --memory-budget X  bytes (5G) for the step; default: what the machine has\n"
     "  --activations P    auto, keep, checkpoint, recompute\n"

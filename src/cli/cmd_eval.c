@@ -33,7 +33,7 @@ static const char HELP[] =
     "  --raw                no chat template\n"
     "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct\n"
     "  --slots N            answers decoded at once (default 64)\n"
-    "  --precision P        f32, bf16_weights (half the memory), default auto: as the file stores them\n"
+    "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n"
     "  --quiet              no progress on stderr\n";
 

@@ -58,12 +58,12 @@ static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of
 static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, float *db, float *dx, const float *residual,
                          const float *dy, const float *x, int m)
 {
-    ops_matrix t = ops_matrix_f32(w.k, w.n, b->ws->transposed);
+    ops_matrix t = ops_transposed(w, b->ws->transposed);
     ops_pack_transposed(b->threads, t, w);
     ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
     ops_gemm(b->threads, &product, 1, dy, w.n, m);
     if (dw.data)
-        ops_gemm_dw(b->threads, dw, dy, w.n, x, w.k, m);
+        ops_gemm_dw(b->threads, w.type, dw, dy, w.n, x, w.k, m);
     if (db)
         ops_bias_grad(b->threads, db, dy, w.n, w.n, m);
 }
@@ -143,7 +143,7 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
         dy = ws->dh;
     }
     /* dact = dy Wdown needs no activation; dWdown needs act, which glu_grad rebuilds on its way. */
-    ops_matrix t = ops_matrix_f32(w->down.k, w->down.n, ws->transposed);
+    ops_matrix t = ops_transposed(w->down, ws->transposed);
     ops_pack_transposed(b->threads, t, w->down);
     ops_product product = {.w = t, .y = ws->dact, .ldy = c->ffn};
     ops_gemm(b->threads, &product, 1, dy, c->hidden, m);
@@ -152,7 +152,7 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
     ops_glu_grad(b->threads, c->activation, ws->dact, c->ffn, ws->up, c->ffn, ws->act, c->ffn, ws->dact, c->ffn,
                  ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
     if (g->down.data)
-        ops_gemm_dw(b->threads, g->down, dy, c->hidden, ws->act, c->ffn, m);
+        ops_gemm_dw(b->threads, w->down.type, g->down, dy, c->hidden, ws->act, c->ffn, m);
     if (g->down_bias)
         ops_bias_grad(b->threads, g->down_bias, dy, c->hidden, c->hidden, m);
     if (g->lora.down.a.data)

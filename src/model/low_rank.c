@@ -63,8 +63,8 @@ void low_rank_grad_weights(pool *p, const model_low_rank *low, const model_low_r
     ops_product down = {.w = low->a, .y = u, .ldy = rank};
     ops_gemm(p, &down, 1, x, in, m);
     scale_columns(u, rank, rank, low->scale, m);
-    ops_gemm_dw(p, grad->b, dy, out, u, rank, m);
-    ops_gemm_dw(p, grad->a, du, rank, x, in, m);
+    ops_gemm_dw(p, OPS_F32, grad->b, dy, out, u, rank, m);
+    ops_gemm_dw(p, OPS_F32, grad->a, du, rank, x, in, m);
 }
 
 size_t low_rank_transposed(int rank, int in, int out)

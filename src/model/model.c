@@ -27,7 +27,7 @@ static grpo_status model_create(model **out, const model_config *config, model_l
         return mem_fail(err, "the model", sizeof *m);
     m->config = *config;
     m->precision = options.precision;
-    m->type = m->precision == MODEL_F32 ? OPS_F32 : OPS_BF16;
+    m->type = model_precision_type(m->precision);
     const model_config *c = &m->config;
     int max_context = options.max_context;
     if (max_context <= 0 || max_context > c->max_positions)

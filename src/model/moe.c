@@ -184,7 +184,7 @@ void moe_forward(const layer_pass *lp, const moe_scratch *s, float *y, const flo
 static void product_dx(const layer_pass *lp, float *transposed, ops_matrix w, float *dx, const float *residual,
                        const float *dy, int m)
 {
-    ops_matrix t = {.n = w.k, .k = w.n, .data = transposed};
+    ops_matrix t = ops_transposed(w, transposed);
     ops_pack_transposed(lp->threads, t, w);
     ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
     ops_gemm(lp->threads, &product, 1, dy, w.n, m);
@@ -193,7 +193,7 @@ static void product_dx(const layer_pass *lp, float *transposed, ops_matrix w, fl
 static void product_dw(const layer_pass *lp, ops_matrix dw, const float *dy, const float *x, int m)
 {
     if (dw.data)
-        ops_gemm_dw(lp->threads, dw, dy, dw.n, x, dw.k, m);
+        ops_gemm_dw(lp->threads, lp->model->type, dw, dy, dw.n, x, dw.k, m);
 }
 
 /* Inputs, gradients and gate and up of a batch's assignments. */

@@ -3,7 +3,7 @@
 
 #include "model/precision.h"
 
-static const char *const names[] = {"auto", "f32", "bf16_weights"};
+static const char *const names[] = {"auto", "f32", "bf16_weights", "bf16"};
 
 model_precision model_precision_choose(model_precision wanted, const model_files *files)
 {
@@ -15,6 +15,11 @@ model_precision model_precision_choose(model_precision wanted, const model_files
             return MODEL_F32;
     }
     return MODEL_BF16_WEIGHTS;
+}
+
+ops_type model_precision_type(model_precision p)
+{
+    return p == MODEL_F32 ? OPS_F32 : p == MODEL_BF16 ? OPS_BF16_DOT : OPS_BF16;
 }
 
 const char *model_precision_name(model_precision p)

@@ -73,6 +73,20 @@ static void say_algorithm(trainer *t)
     strbuf_deinit(&text);
 }
 
+static const char *arithmetic(const model *m)
+{
+    switch (m->precision) {
+    case MODEL_BF16_WEIGHTS:
+        return "f32 arithmetic on weights rounded to bf16 (f32 master)";
+    case MODEL_BF16:
+        return ops_bf16_is_fast() ? "bf16 products with f32 sums (f32 master)"
+                                  : "bf16 products with f32 sums (f32 master; this processor has no AVX512-BF16: "
+                                    "bf16_weights would be as fast)";
+    default:
+        return "f32 arithmetic";
+    }
+}
+
 void trainer_say_start(trainer *t)
 {
     const train_config *c = t->config;
@@ -80,8 +94,7 @@ void trainer_say_start(trainer *t)
     strbuf changed = STRBUF_INIT;
     trainer_say(t, "model      %s: %s, %.1f M parameters, %d layers, context %d, %s on %s, %d threads",
                 c->model, mc->family, (double)t->lm.m->layout.parameters / 1e6, mc->layers, t->lm.m->max_context,
-                t->lm.m->type == OPS_F32 ? "f32 arithmetic" : "f32 arithmetic on weights rounded to bf16 (f32 master)",
-                ops_isa(), pool_threads(t->threads));
+                arithmetic(t->lm.m), ops_isa(), pool_threads(t->threads));
     if (t->lm.m->adapter)
         say_adapter(t, t->lm.m->adapter);
     trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,

@@ -128,12 +128,12 @@ static void check_dw(int n, int k, int m)
     memcpy(start, want.data, size * sizeof *start);
     float *x = kernels_random((size_t)m * ldx, 2), *dy = kernels_random((size_t)m * lddy, 3);
     uint64_t fp = pool_fp_enter();
-    ref_gemm_dw(want, dy, lddy, x, ldx, m);
+    ref_gemm_dw(OPS_F32, want, dy, lddy, x, ldx, m);
     pool_fp_leave(fp);
     for_each_isa(isa)
         for (int t = 0; t < 3; t++) {
             memcpy(got.data, start, size * sizeof *start);
-            ops_gemm_dw(pools[t], got, dy, lddy, x, ldx, m);
+            ops_gemm_dw(pools[t], OPS_F32, got, dy, lddy, x, ldx, m);
             assert_same_bits(got.data, want.data, size, "dw m=%d n=%d k=%d, %s, %d threads", m, n, k, isa, t + 1);
         }
     float *const all[] = {want.data, got.data, start, x, dy};
@@ -160,7 +160,7 @@ static void padding_stays_zero_beside_infinities(void **state)
     float x[2] = {INFINITY, NAN}, dy[5] = {1, 2, 3, 4, 5};
     for_each_isa(isa) {
         ops_matrix dw = ops_matrix_f32(5, 2, kernels_alloc(ops_matrix_elements(5, 2)));
-        ops_gemm_dw(NULL, dw, dy, 5, x, 2, 1);
+        ops_gemm_dw(NULL, OPS_F32, dw, dy, 5, x, 2, 1);
         for (int j = 0; j < 2; j++)
             for (int i = 0; i < 32; i++)
                 assert_true(i < 5 ? !isfinite(dw.data[j * 32 + i]) : dw.data[j * 32 + i] == 0.0f);

@@ -266,7 +266,7 @@ static void gradients_agree(void **state)
 static void gradient_bits_depend_on_nothing_else(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"avx512", "avx2", "neon", "portable"};
+    static const char *const sets[] = {"avx512bf16", "avx512", "avx2", "neon", "portable"};
     char best[16];
     snprintf(best, sizeof best, "%s", ops_isa());
     for (int k = 0; k < N_CASES; k++) {
@@ -280,7 +280,7 @@ static void gradient_bits_depend_on_nothing_else(void **state)
             assert_memory_equal(other, first, bytes);
             mem_free(other);
         }
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 5; i++) {
             if (ops_select_isa(sets[i]) != 0)
                 continue;
             float *other = gradient(&s, 2, 1, &loss);

@@ -177,7 +177,7 @@ static void names(void **state)
 {
     (void)state;
     model_precision p;
-    for (int i = MODEL_AUTO; i <= MODEL_BF16_WEIGHTS; i++) {
+    for (int i = MODEL_AUTO; i <= MODEL_BF16; i++) {
         assert_int_equal(model_precision_parse(&p, model_precision_name((model_precision)i)), 0);
         assert_int_equal(p, i);
     }

@@ -24,7 +24,8 @@ static const subject_kind MODELS[] = {
     {"gemma3", MODEL_F32},               {"qwen3-moe", MODEL_F32},          {"llama-tied", MODEL_BF16_WEIGHTS},
     {"qwen3", MODEL_BF16_WEIGHTS},       {"gemma3", MODEL_BF16_WEIGHTS},    {"qwen3-moe", MODEL_BF16_WEIGHTS},
     {"llama-tied+lora", MODEL_F32},      {"gemma3+lora", MODEL_F32},        {"qwen3-moe+lora", MODEL_F32},
-    {"llama-tied+lora", MODEL_BF16_WEIGHTS},
+    {"llama-tied+lora", MODEL_BF16_WEIGHTS}, {"llama-tied", MODEL_BF16},    {"qwen3", MODEL_BF16},
+    {"gemma3", MODEL_BF16},              {"qwen3-moe", MODEL_BF16},         {"llama-tied+lora", MODEL_BF16},
 };
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
 
@@ -226,19 +227,18 @@ static void one_sample_can_be_drawn_alone(void **state)
     close_subject(&s);
 }
 
-static void instruction_sets_agree(void **state)
+static void check_instruction_sets(model_precision precision)
 {
-    (void)state;
-    static const char *const sets[] = {"avx512", "avx2", "neon", "portable"};
+    static const char *const sets[] = {"avx512bf16", "avx512", "avx2", "neon", "portable"};
     char best[16];
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
     bench first;
-    open_subject(&s, (subject_kind){"llama-tied+lora", MODEL_F32});
+    open_subject(&s, (subject_kind){"llama-tied+lora", precision});
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < 5; v++) {
         if (ops_select_isa(sets[v]) != 0)
             continue;
         compared++;
@@ -255,6 +255,13 @@ static void instruction_sets_agree(void **state)
     assert_true(compared >= 1);
     bench_deinit(&first);
     close_subject(&s);
+}
+
+static void instruction_sets_agree(void **state)
+{
+    (void)state;
+    check_instruction_sets(MODEL_F32);
+    check_instruction_sets(MODEL_BF16);
 }
 
 /* ---- gradients ------------------------------------------------------------------------------------------------- */

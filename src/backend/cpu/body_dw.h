@@ -3,10 +3,27 @@
 /* Row stride of a copied tile of x: whole or half cache lines. */
 enum { DW_STRIDE = (SIMD_TILE_ROWS + 7) / 8 * 8, DW_AHEAD = 16 /* rows to fetch ahead */ };
 
-/* out[panel][row][32] = panels [p0, p1) of dy's columns, zero from column n on. */
-static void dw_copy_panels(float *out, const float *dy, ptrdiff_t lddy, int p0, int p1, int n, int rows)
+/* Terms of a sum in a line of the copies: in a dot chain a line is two rows, rounded and paired. */
+SIMD_INLINE int dw_terms(ops_type operands)
 {
-    for (int r = 0; r < rows; r++, dy += lddy, out += OPS_PANEL) {
+    return operands == OPS_BF16_DOT ? 2 : 1;
+}
+
+/* n numbers of a line at p, `left` rows from the end. */
+SIMD_INLINE v16 dw_line(ops_type operands, const float *p, ptrdiff_t ld, int n, int left)
+{
+    const v16 a = v16_load_n(p, n);
+    if (operands != OPS_BF16_DOT)
+        return a;
+    return v16_as_float(v16_pair_bf16(v16_flush(a), left > 1 ? v16_flush(v16_load_n(p + ld, n)) : v16_zero()));
+}
+
+/* out[panel][line][32] = panels [p0, p1) of dy's columns, zero from column n on. */
+SIMD_INLINE void dw_copy_panels(const ops_type operands, float *out, const float *dy, ptrdiff_t lddy, int p0, int p1,
+                                int n, int rows)
+{
+    const int terms = dw_terms(operands);
+    for (int r = 0; r < rows; r += terms, dy += terms * lddy, out += OPS_PANEL) {
         float *to = out;
         for (int c = p0 * OPS_PANEL; c < p1 * OPS_PANEL; c += OPS_PANEL, to += DW_CHUNK * OPS_PANEL) {
             if (r + DW_AHEAD < rows) {
@@ -14,11 +31,11 @@ static void dw_copy_panels(float *out, const float *dy, ptrdiff_t lddy, int p0, 
                 __builtin_prefetch(dy + DW_AHEAD * lddy + c + 16);
             }
             if (c + OPS_PANEL <= n) {
-                v16_store(to, v16_load(dy + c));
-                v16_store(to + 16, v16_load(dy + c + 16));
+                v16_store(to, dw_line(operands, dy + c, lddy, 16, rows - r));
+                v16_store(to + 16, dw_line(operands, dy + c + 16, lddy, 16, rows - r));
             } else {
-                v16_store(to, v16_load_n(dy + c, n - c < 16 ? n - c : 16));
-                v16_store(to + 16, n - c > 16 ? v16_load_n(dy + c + 16, n - c - 16) : v16_zero());
+                v16_store(to, dw_line(operands, dy + c, lddy, n - c < 16 ? n - c : 16, rows - r));
+                v16_store(to + 16, n - c > 16 ? dw_line(operands, dy + c + 16, lddy, n - c - 16, rows - r) : v16_zero());
             }
         }
     }
@@ -30,19 +47,21 @@ static int dw_tile_start(int j0, int j1, int t, int tiles)
     return j0 + (int)((int64_t)(j1 - j0) * t / tiles);
 }
 
-/* Columns [j0, j1) of x, cut into tiles: out[tile][row][DW_STRIDE]. Several tiles at once, so that
+/* Columns [j0, j1) of x, cut into tiles: out[tile][line][DW_STRIDE]. Several tiles at once, so that
  * whole cache lines of a row are used. */
-static void dw_copy_tiles(float *out, const float *x, ptrdiff_t ldx, int j0, int j1, int tiles, int rows)
+SIMD_INLINE void dw_copy_tiles(const ops_type operands, float *out, const float *x, ptrdiff_t ldx, int j0, int j1,
+                               int tiles, int rows)
 {
+    const int terms = dw_terms(operands);
     int start[DW_TILES + 1];
     for (int t = 0; t <= tiles; t++)
         start[t] = dw_tile_start(j0, j1, t, tiles);
-    for (int r = 0; r < rows; r++, x += ldx, out += DW_STRIDE) {
+    for (int r = 0; r < rows; r += terms, x += terms * ldx, out += DW_STRIDE) {
         if (r + DW_AHEAD < rows)
             for (int j = j0; j < j1 + 15; j += 16)
                 __builtin_prefetch(x + DW_AHEAD * ldx + (j < j1 ? j : j1 - 1));
         for (int t = 0; t < tiles; t++) {
-            const v16 a = v16_load_n(x + start[t], start[t + 1] - start[t]);
+            const v16 a = dw_line(operands, x + start[t], ldx, start[t + 1] - start[t], rows - r);
             if (DW_STRIDE == 16)
                 v16_store(out + (size_t)t * DW_CHUNK * DW_STRIDE, a);
             else
@@ -51,17 +70,17 @@ static void dw_copy_tiles(float *out, const float *x, ptrdiff_t ldx, int j0, int
     }
 }
 
-/* dw[j][32] += chain over rows of x[row][j] * dy[row][.], for some columns j. */
+/* dw[j][32] += chain over lines of x[row][j] * dy[row][.], for some columns j. */
 typedef struct dw_tile {
     float *dw;
     int width; /* columns of the panel that exist: the padding must stay zero even beside infinities */
     const float *x, *dy; /* copies */
-    int rows;
-    const float *next; /* what to bring into the cache meanwhile: a line for each row, */
+    int lines;
+    const float *next; /* what to bring into the cache meanwhile: a line of the cache for each of the copies', */
     ptrdiff_t next_step; /* so many elements apart */
 } dw_tile;
 
-SIMD_INLINE void dw_tile_chain(const int columns, v16 acc[][SIMD_TILE_VECS], const dw_tile *t)
+SIMD_INLINE void dw_tile_chain(const ops_type operands, const int columns, v16 acc[][SIMD_TILE_VECS], const dw_tile *t)
 {
     const float *x = t->x, *dy = t->dy, *next = t->next;
     const ptrdiff_t step = t->next_step;
@@ -71,7 +90,7 @@ SIMD_INLINE void dw_tile_chain(const int columns, v16 acc[][SIMD_TILE_VECS], con
         for (int v = 0; v < SIMD_TILE_VECS; v++)
             acc[i][v] = v16_zero();
     }
-    for (const float *end = dy + (ptrdiff_t)t->rows * OPS_PANEL; dy < end; dy += OPS_PANEL, x += DW_STRIDE, next += step) {
+    for (const float *end = dy + (ptrdiff_t)t->lines * OPS_PANEL; dy < end; dy += OPS_PANEL, x += DW_STRIDE, next += step) {
         v16 b[SIMD_TILE_VECS];
         SIMD_UNROLL
         for (int v = 0; v < SIMD_TILE_VECS; v++)
@@ -82,12 +101,13 @@ SIMD_INLINE void dw_tile_chain(const int columns, v16 acc[][SIMD_TILE_VECS], con
             const v16 a = v16_set1(x[i]);
             SIMD_UNROLL
             for (int v = 0; v < SIMD_TILE_VECS; v++)
-                acc[i][v] = v16_fma(a, b[v], acc[i][v]);
+                acc[i][v] = operands == OPS_BF16_DOT ? v16_dot_bf16(v16_as_int(a), v16_as_int(b[v]), acc[i][v])
+                                                     : v16_fma(a, b[v], acc[i][v]);
         }
     }
 }
 
-SIMD_INLINE void dw_tile_columns(const int columns, const dw_tile *t)
+SIMD_INLINE void dw_tile_columns(const ops_type operands, const int columns, const dw_tile *t)
 {
     v16 acc[SIMD_TILE_ROWS][SIMD_TILE_VECS];
     SIMD_UNROLL
@@ -96,7 +116,7 @@ SIMD_INLINE void dw_tile_columns(const int columns, const dw_tile *t)
         for (int v = 0; v < SIMD_TILE_VECS; v++)
             __builtin_prefetch(t->dw + i * OPS_PANEL + 16 * v, 1);
     }
-    dw_tile_chain(columns, acc, t);
+    dw_tile_chain(operands, columns, acc, t);
     SIMD_UNROLL
     for (int v = 0; v < SIMD_TILE_VECS; v++) {
         const int n = t->width - 16 * v >= 16 ? 16 : t->width - 16 * v > 0 ? t->width - 16 * v : 0;
@@ -108,12 +128,15 @@ SIMD_INLINE void dw_tile_columns(const int columns, const dw_tile *t)
     }
 }
 
-static void dw_tile_run(int columns, const dw_tile *t)
+static void dw_tile_run(ops_type operands, int columns, const dw_tile *t)
 {
     switch (columns) {
 #define CASE(c)                                                                                    \
     case c:                                                                                        \
-        dw_tile_columns(c, t);                                                                     \
+        if (operands == OPS_BF16_DOT)                                                              \
+            dw_tile_columns(OPS_BF16_DOT, c, t);                                                   \
+        else                                                                                       \
+            dw_tile_columns(OPS_F32, c, t);                                                        \
         break;
         SIMD_TILE_CASES(CASE)
 #undef CASE
@@ -128,21 +151,25 @@ static void dw_slab(const dw_job *job, int p0, int p1, int j0, int j1, int m0, i
 {
     const int tiles = (j1 - j0 + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
     const float *from = job->x + (ptrdiff_t)m0 * job->ldx;
-    dw_copy_tiles(x, from, job->ldx, j0, j1, tiles, rows);
+    const int terms = dw_terms(job->operands);
+    if (terms == 2)
+        dw_copy_tiles(OPS_BF16_DOT, x, from, job->ldx, j0, j1, tiles, rows);
+    else
+        dw_copy_tiles(OPS_F32, x, from, job->ldx, j0, j1, tiles, rows);
     for (int i = 0; i < tiles; i++) {
         const int j = dw_tile_start(j0, j1, i, tiles), columns = dw_tile_start(j0, j1, i + 1, tiles) - j;
         for (int p = p0; p < p1; p++) {
             int ahead = j + j1 - j0 + (p - p0) % 2 * (columns - 1);
             ahead = ahead < job->dw.k ? ahead : job->dw.k - 1;
             for (int c = 0; c < OPS_PANEL; c += 16 * SIMD_TILE_VECS)
-                dw_tile_run(columns, &(dw_tile){
+                dw_tile_run(job->operands, columns, &(dw_tile){
                     .dw = job->dw.data + ((size_t)p * job->dw.k + j) * OPS_PANEL + c,
                     .width = job->dw.n - p * OPS_PANEL - c,
                     .x = x + (size_t)i * DW_CHUNK * DW_STRIDE,
                     .dy = dy + (size_t)(p - p0) * DW_CHUNK * OPS_PANEL + c,
-                    .rows = rows,
+                    .lines = (rows + terms - 1) / terms,
                     .next = from + ahead,
-                    .next_step = job->ldx,
+                    .next_step = terms * job->ldx,
                 });
         }
     }
@@ -155,7 +182,10 @@ static void dw_block(const dw_job *job, int p0, int p1, int j0, int j1)
     _Alignas(64) float x[DW_TILES * DW_CHUNK * DW_STRIDE];
     for (int m0 = 0; m0 < job->m; m0 += DW_CHUNK) {
         const int rows = job->m - m0 < DW_CHUNK ? job->m - m0 : DW_CHUNK;
-        dw_copy_panels(dy, job->dy + (ptrdiff_t)m0 * job->lddy, job->lddy, p0, p1, job->dw.n, rows);
+        if (job->operands == OPS_BF16_DOT)
+            dw_copy_panels(OPS_BF16_DOT, dy, job->dy + (ptrdiff_t)m0 * job->lddy, job->lddy, p0, p1, job->dw.n, rows);
+        else
+            dw_copy_panels(OPS_F32, dy, job->dy + (ptrdiff_t)m0 * job->lddy, job->lddy, p0, p1, job->dw.n, rows);
         for (int j = j0, end; j < j1; j = end) {
             end = j + DW_TILES * SIMD_TILE_ROWS < j1 ? j + DW_TILES * SIMD_TILE_ROWS : j1;
             dw_slab(job, p0, p1, j, end, m0, rows, dy, x);

@@ -9,7 +9,7 @@ enum {
  * one term of every sum, or two where a word holds a pair of bf16. A single row makes a wide tile, of twice as
  * many vectors (across two panels where one has no more): its sums alone would wait for each other. */
 typedef struct gemm_tile {
-    const float *x;
+    const float *x; /* in a dot chain words of two bf16 */
     ptrdiff_t ldx;
     const uint32_t *w; /* first of the tile's columns: [lines][32] */
     ptrdiff_t second;  /* wide: where the second half of its vectors begins, from there */
@@ -44,6 +44,19 @@ SIMD_INLINE void gemm_term(const int rows, const int vecs, v16 *acc, const v16 *
     at->x++;
 }
 
+/* Two terms of every sum, one line. */
+SIMD_INLINE void gemm_dots(const int rows, const int vecs, v16 *acc, const v16i *line, gemm_cursor *at, ptrdiff_t ldx)
+{
+    SIMD_UNROLL
+    for (int i = 0; i < rows; i++) {
+        const v16i a = v16_as_int(v16_set1(at->x[i * ldx]));
+        SIMD_UNROLL
+        for (int v = 0; v < vecs; v++)
+            acc[i * vecs + v] = v16_dot_bf16(a, line[v], acc[i * vecs + v]);
+    }
+    at->x++;
+}
+
 /* The next `terms` of every sum: a whole line, or in bf16 the first half of the last one. */
 SIMD_INLINE void gemm_line(const ops_type type, const int rows, const int vecs, v16 *acc, gemm_cursor *at,
                            const gemm_tile *t, const int terms)
@@ -60,8 +73,11 @@ SIMD_INLINE void gemm_line(const ops_type type, const int rows, const int vecs, 
         __builtin_prefetch((const void *)at->next, 0, 2);
         __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
     }
-    gemm_term(rows, vecs, acc, b, at, t->ldx);
-    if (terms == 2) {
+    if (type == OPS_BF16_DOT)
+        gemm_dots(rows, vecs, acc, line, at, t->ldx);
+    else
+        gemm_term(rows, vecs, acc, b, at, t->ldx);
+    if (type == OPS_BF16 && terms == 2) {
         SIMD_UNROLL
         for (int v = 0; v < vecs; v++)
             b[v] = v16_from_high(line[v]);
@@ -71,7 +87,7 @@ SIMD_INLINE void gemm_line(const ops_type type, const int rows, const int vecs, 
     at->next += step;
 }
 
-/* acc = fma chain over the next k terms. The inner loop's short fixed length keeps the branch predictor
+/* acc = fma or dot chain over the next k terms. The inner loop's short fixed length keeps the branch predictor
  * from stalling the stream of weights at its end. */
 SIMD_INLINE void gemm_chain(const ops_type type, const int rows, const int vecs, v16 *acc, gemm_cursor *at,
                             const gemm_tile *t, int k)
@@ -150,8 +166,10 @@ static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
     case r:                                                                                        \
         if (type == OPS_F32)                                                                       \
             gemm_tile_rows(OPS_F32, r, SIMD_TILE_VECS, t);                                         \
-        else                                                                                       \
+        else if (type == OPS_BF16)                                                                 \
             gemm_tile_rows(OPS_BF16, r, SIMD_TILE_VECS, t);                                        \
+        else                                                                                       \
+            gemm_tile_rows(OPS_BF16_DOT, r, SIMD_TILE_VECS, t);                                    \
         break;
         SIMD_TILE_CASES(CASE)
 #undef CASE
@@ -164,8 +182,10 @@ static void gemm_wide_run(ops_type type, const gemm_tile *t)
 {
     if (type == OPS_F32)
         gemm_tile_rows(OPS_F32, 1, GEMM_VECS, t);
-    else
+    else if (type == OPS_BF16)
         gemm_tile_rows(OPS_BF16, 1, GEMM_VECS, t);
+    else
+        gemm_tile_rows(OPS_BF16_DOT, 1, GEMM_VECS, t);
 }
 
 /* Rows [r0, r1) of panels [p0, p1) of one product. The result of row row0 and column column0 goes to
@@ -180,7 +200,39 @@ typedef struct gemm_range {
  * Zen 4. With more rows arithmetic takes over, and asking keeps it from stalling. */
 static int gemm_fetch_step(ops_type type, int rows, int tiles)
 {
-    return rows < (type == OPS_F32 ? 7 : 3) ? 0 : (128 + tiles - 1) / tiles;
+    return rows < (type == OPS_BF16 ? 3 : 7) ? 0 : (128 + tiles - 1) / tiles;
+}
+
+/* Room for a tile's rows as pairs of bf16; longer rows make lower tiles. */
+enum { GEMM_ROUNDED = 112 * 1024 };
+
+/* Row stride of the pairs: no power of two. */
+static int gemm_rounded_stride(int k)
+{
+    return (k + 31) / 32 * 16 + 16;
+}
+
+static void gemm_round_rows(float *out, int stride, const float *x, ptrdiff_t ldx, int rows, int k)
+{
+    for (int r = 0; r < rows; r++, x += ldx, out += stride) {
+        float *to = out;
+        int j = 0;
+        for (; j + 32 <= k; j += 32, to += 16)
+            v16_store_bf16(to, v16_load(x + j), v16_load(x + j + 16));
+        if (j < k) {
+            const int n = k - j;
+            v16_store_bf16(to, v16_load_n(x + j, n < 16 ? n : 16), n > 16 ? v16_load_n(x + j + 16, n - 16) : v16_zero());
+        }
+    }
+}
+
+static int gemm_tile_rows_most(ops_type type, int k)
+{
+    if (type != OPS_BF16_DOT)
+        return SIMD_TILE_ROWS;
+    const int fit = GEMM_ROUNDED / gemm_rounded_stride(k);
+    assert(fit > 0);
+    return fit < SIMD_TILE_ROWS ? fit : SIMD_TILE_ROWS;
 }
 
 /* Computes a range, times scale (1 changes nothing). The rows are cut into tiles of nearly equal
@@ -191,15 +243,19 @@ static int gemm_fetch_step(ops_type type, int rows, int tiles)
 static void gemm_block(const ops_product *p, gemm_range q, float scale, const float *x, ptrdiff_t ldx)
 {
     const int rows = q.r1 - q.r0, k = p->w.k;
-    const int tiles = (rows + SIMD_TILE_ROWS - 1) / SIMD_TILE_ROWS;
+    const int rounded = p->w.type == OPS_BF16_DOT, most = gemm_tile_rows_most(p->w.type, k);
+    const int tiles = (rows + most - 1) / most;
+    _Alignas(64) float pairs[GEMM_ROUNDED];
     const int end_column = q.p1 * OPS_PANEL < p->w.n ? q.p1 * OPS_PANEL : p->w.n;
     const size_t size = ops_panel_words(p->w);
-    gemm_tile t = {.ldx = ldx, .k = k, .chunk = gemm_chunk(k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
+    gemm_tile t = {.ldx = rounded ? gemm_rounded_stride(k) : ldx, .k = k, .chunk = gemm_chunk(k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
                    .next_step = gemm_fetch_step(p->w.type, rows, tiles),
                    .second = SIMD_TILE_VECS == 2 ? (ptrdiff_t)size : 16 * SIMD_TILE_VECS};
     for (int i = 0, r = q.r0, end; i < tiles; i++, r = end) {
         end = q.r0 + (int)((int64_t)rows * (i + 1) / tiles);
-        t.x = x + (ptrdiff_t)r * ldx;
+        t.x = rounded ? pairs : x + (ptrdiff_t)r * ldx;
+        if (rounded)
+            gemm_round_rows(pairs, (int)t.ldx, x + (ptrdiff_t)r * ldx, ldx, end - r, k);
         for (int column = q.p0 * OPS_PANEL, width; column < end_column; column += width) {
             const int wide = rows == 1 && column + 16 * GEMM_VECS <= q.p1 * OPS_PANEL;
             const uint32_t *panel = p->w.pairs + (size_t)(column / OPS_PANEL) * size;

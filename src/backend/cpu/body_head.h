@@ -191,9 +191,8 @@ static void kernel_head_grad_logits(void *context, int begin, int end, int threa
     for (int item = begin; item < end; item++) {
         if (item >= job->logits.row_blocks) {
             const int panel = item - job->logits.row_blocks;
-            float *dst = job->wt.data + (size_t)panel * job->wt.k * OPS_PANEL;
-            pack_transposed_half(job->w, panel * OPS_PANEL, dst);
-            pack_transposed_half(job->w, panel * OPS_PANEL + 16, dst + 16);
+            pack_transposed_half(job->wt, job->w, 2 * panel);
+            pack_transposed_half(job->wt, job->w, 2 * panel + 1);
             continue;
         }
         const int r0 = (int)((int64_t)job->m * item / job->logits.row_blocks);

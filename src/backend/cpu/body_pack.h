@@ -1,32 +1,5 @@
 /* Packing matrices into panels of 32 columns and back, in blocks of 16 x 16; bf16 and f32. */
 
-/* ---- bf16: the upper half of an f32 ------------------------------------------------------------------ */
-
-SIMD_INLINE v16 v16_from_low(v16i pairs)
-{
-    return v16_as_float(v16i_shl(pairs, 16));
-}
-
-SIMD_INLINE v16 v16_from_high(v16i pairs)
-{
-    return v16_as_float(v16i_and(pairs, v16i_set1((int)0xffff0000u)));
-}
-
-/* Rounded to nearest even, in the low half of each lane. Adding carries into the exponent where it must;
- * a NaN is made quiet instead, for the sum could turn it into infinity. */
-SIMD_INLINE v16i v16_round_bf16(v16 a)
-{
-    const v16i bits = v16_as_int(a), upper = v16i_shr(bits, 16), odd = v16i_and(upper, v16i_set1(1));
-    const v16i rounded = v16i_shr(v16i_add(bits, v16i_add(odd, v16i_set1(0x7fff))), 16);
-    const v16 quiet = v16_as_float(v16i_or(upper, v16i_set1(0x40)));
-    return v16_as_int(v16_select(v16_eq(a, a), v16_as_float(rounded), quiet));
-}
-
-SIMD_INLINE v16i v16_pair_bf16(v16 low, v16 high)
-{
-    return v16i_or(v16_round_bf16(low), v16i_shl(v16_round_bf16(high), 16));
-}
-
 /* ---- half a panel: 16 columns ---------------------------------------------------------------------------- */
 
 /* The first of columns [16 half, 16 half + 16). */
@@ -114,19 +87,18 @@ static void kernel_round(void *context, int begin, int end, int thread)
     }
 }
 
-/* Columns j0 .. j0 + 15 of `from` as 16 columns of a panel of its transpose: dst[v][32]. */
-static void pack_transposed_half(ops_matrix from, int j0, float *dst)
+/* Columns [16 half, 16 half + 16) of `to` = from^T. */
+static void pack_transposed_half(ops_matrix to, ops_matrix from, int half)
 {
-    const int cols = from.k - j0; /* may be <= 0 or > 16 */
+    const int j0 = 16 * half, cols = from.k - j0; /* may be <= 0 or > 16 */
+    uint32_t *dst = half_panel(to, half);
     for (int v = 0; v < from.n; v += 16) {
         const uint32_t *src = half_panel(from, v / 16);
-        const int rows = from.n - v < 16 ? from.n - v : 16;
         v16 block[16];
         for (int c = 0; c < 16; c++)
             block[c] = c < cols ? half_panel_load(from.type, src, j0 + c) : v16_zero();
         v16_transpose(block);
-        for (int r = 0; r < rows; r++)
-            v16_store(dst + (size_t)(v + r) * OPS_PANEL, block[r]);
+        half_panel_store(to.type, dst, v, block, from.n - v < 16 ? from.n - v : 16);
     }
 }
 
@@ -134,9 +106,6 @@ static void kernel_pack_transposed(void *context, int begin, int end, int thread
 {
     const pack_job *job = context;
     (void)thread;
-    for (int panel = begin; panel < end; panel++) {
-        float *dst = job->w.data + (size_t)panel * job->w.k * OPS_PANEL;
-        pack_transposed_half(job->from, panel * OPS_PANEL, dst);
-        pack_transposed_half(job->from, panel * OPS_PANEL + 16, dst + 16);
-    }
+    for (int half = 2 * begin; half < 2 * end; half++)
+        pack_transposed_half(job->w, job->from, half);
 }

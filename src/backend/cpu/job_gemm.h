@@ -31,6 +31,7 @@ typedef struct dw_job {
     ops_matrix dw;
     const float *dy, *x;
     int lddy, ldx, m;
+    ops_type operands;
     int groups, column_blocks;
 } dw_job;
 
@@ -82,7 +83,7 @@ typedef struct gemm_plan {
 } gemm_plan;
 
 /* For `panels` panels of so many 32-bit words (all products together) and m rows. */
-gemm_plan gemm_plan_for(int threads, int panels, size_t panel_words, int m);
+gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_words, int m);
 
 /* Fills in groups and column_blocks and returns the number of items. */
 int dw_plan(dw_job *job, int threads);

@@ -7,6 +7,8 @@
  *   - v16_fma(a, b, c) is a * b + c rounded once; nothing else is ever fused;
  *   - v16_max(a, b) is a > b ? a : b and v16_min(a, b) is a < b ? a : b (so b when one is NaN);
  *   - comparisons are false for NaN; rounding is to nearest, ties to even;
+ *   - v16_dot_bf16(a, b, c) of pairs of bf16 (the lower half of a lane is element 0) is
+ *     fma(a_0, b_0, fma(a_1, b_1, c));
  *   - v16_sum and v16_hmax combine lanes by halving: lane j with j + 8, then j + 4, j + 2, j + 1.
  * Loads and stores need no alignment. Denormals count as zero in every computing thread (pool.h). */
 #ifndef BACKEND_CPU_SIMD_H
@@ -39,6 +41,58 @@ SIMD_INLINE v16 v16_fnma(v16 a, v16 b, v16 c)
 {
     return v16_fma(v16_neg(a), b, c);
 }
+
+/* ---- bf16: the upper half of an f32 ------------------------------------------------------------------ */
+
+SIMD_INLINE v16 v16_from_low(v16i pairs)
+{
+    return v16_as_float(v16i_shl(pairs, 16));
+}
+
+SIMD_INLINE v16 v16_from_high(v16i pairs)
+{
+    return v16_as_float(v16i_and(pairs, v16i_set1((int)0xffff0000u)));
+}
+
+/* Rounded to nearest even, in the low half of each lane. Adding carries into the exponent where it must;
+ * a NaN is made quiet instead, for the sum could turn it into infinity. */
+SIMD_INLINE v16i v16_round_bf16(v16 a)
+{
+    const v16i bits = v16_as_int(a), upper = v16i_shr(bits, 16), odd = v16i_and(upper, v16i_set1(1));
+    const v16i rounded = v16i_shr(v16i_add(bits, v16i_add(odd, v16i_set1(0x7fff))), 16);
+    const v16 quiet = v16_as_float(v16i_or(upper, v16i_set1(0x40)));
+    return v16_as_int(v16_select(v16_eq(a, a), v16_as_float(rounded), quiet));
+}
+
+SIMD_INLINE v16i v16_pair_bf16(v16 low, v16 high)
+{
+    return v16i_or(v16_round_bf16(low), v16i_shl(v16_round_bf16(high), 16));
+}
+
+/* Denormals become zeros of their sign (they compare equal to zero here). */
+SIMD_INLINE v16 v16_flush(v16 a)
+{
+    const v16 sign = v16_as_float(v16i_and(v16_as_int(a), v16i_set1((int)0x80000000u)));
+    return v16_select(v16_eq(a, v16_zero()), sign, a);
+}
+
+#if !defined(SIMD_BF16)
+SIMD_INLINE v16 v16_dot_bf16(v16i a, v16i b, v16 c)
+{
+    return v16_fma(v16_from_low(a), v16_from_low(b), v16_fma(v16_from_high(a), v16_from_high(b), c));
+}
+
+/* Element i of (a, b), flushed and rounded, becomes half i of the 16 words. */
+SIMD_INLINE void v16_store_bf16(void *to, v16 a, v16 b)
+{
+    uint32_t half[32], word[16];
+    v16i_store(half, v16_round_bf16(v16_flush(a)));
+    v16i_store(half + 16, v16_round_bf16(v16_flush(b)));
+    for (int i = 0; i < 16; i++)
+        word[i] = half[2 * i] | half[2 * i + 1] << 16;
+    memcpy(to, word, sizeof word);
+}
+#endif
 
 /* The first n lanes (0 <= n <= 16). */
 SIMD_INLINE v16m v16m_first(int n)

@@ -1,4 +1,4 @@
-/* v16 on AVX-512 (F, BW, DQ, VL): one register. Contract in simd.h, which alone includes this. */
+/* v16 on AVX-512 (F, BW, DQ, VL, and BF16 where compiled for it): one register. Contract in simd.h, which alone includes this. */
 #ifndef BACKEND_CPU_SIMD_AVX512_H
 #define BACKEND_CPU_SIMD_AVX512_H
 
@@ -85,6 +85,15 @@ SIMD_INLINE float v16_hmax(v16 a)
     q = _mm_max_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
+
+#if defined(__AVX512BF16__)
+#define SIMD_BF16
+SIMD_INLINE v16 v16_dot_bf16(v16i a, v16i b, v16 c) { return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b); }
+SIMD_INLINE void v16_store_bf16(void *to, v16 a, v16 b)
+{
+    _mm512_storeu_si512(to, (v16i)_mm512_cvtne2ps_pbh(b, a));
+}
+#endif
 
 /* Pairs of rows, then pairs of pairs inside each quarter, then the quarters. */
 #define SIMD_TRANSPOSE

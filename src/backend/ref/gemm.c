@@ -72,7 +72,7 @@ void ref_pack_transposed(ops_matrix t, ops_matrix w)
 {
     for (int j = 0; j < padded(t.n); j++)
         for (int i = 0; i < w.n; i++)
-            *at(t, j, i) = j < t.n ? ref_element(w, i, j) : 0.0f;
+            set_element(t, j, i, j < t.n ? ref_element(w, i, j) : 0.0f);
 }
 
 void ref_round(ops_matrix to, ops_matrix from)
@@ -82,14 +82,44 @@ void ref_round(ops_matrix to, ops_matrix from)
             set_element(to, i, j, *at(from, i, j));
 }
 
+float ref_operand_bf16(float x)
+{
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : ref_round_bf16(x);
+}
+
+float ref_dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n)
+{
+    float acc = 0.0f;
+    for (int i = 0; i < n; i += 2) {
+        float a1 = 0.0f, b1 = 0.0f;
+        if (i + 1 < n) {
+            a1 = ref_operand_bf16(a[(i + 1) * lda]);
+            b1 = ref_operand_bf16(b[(i + 1) * ldb]);
+        }
+        acc = fmaf(a1, b1, acc);
+        acc = fmaf(ref_operand_bf16(a[i * lda]), ref_operand_bf16(b[i * ldb]), acc);
+    }
+    return acc;
+}
+
+static float chain(ops_matrix w, int i, const float *x, int j0, int j1)
+{
+    float acc = 0.0f, row[1024];
+    for (int j = j0; j < j1; j++)
+        row[j - j0] = ref_element(w, i, j);
+    if (w.type == OPS_BF16_DOT)
+        return ref_dot_chain(x + j0, 1, row, 1, j1 - j0);
+    for (int j = j0; j < j1; j++)
+        acc = fmaf(x[j], row[j - j0], acc);
+    return acc;
+}
+
 static float product(ops_matrix w, int i, const float *x)
 {
     const int chunk = w.k >= 1536 ? 1024 : 512;
     float total = 0.0f;
     for (int j0 = 0; j0 < w.k; j0 += chunk) {
-        float acc = 0.0f;
-        for (int j = j0; j < w.k && j < j0 + chunk; j++)
-            acc = fmaf(x[j], ref_element(w, i, j), acc);
+        float acc = chain(w, i, x, j0, j0 + chunk < w.k ? j0 + chunk : w.k);
         total = j0 == 0 ? acc : total + acc;
     }
     return total;
@@ -109,13 +139,16 @@ void ref_gemm(const ops_product *products, int count, const float *x, int ldx, i
             }
 }
 
-void ref_gemm_dw(ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
+void ref_gemm_dw(ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
 {
     for (int m0 = 0; m0 < m; m0 += 512)
         for (int i = 0; i < dw.n; i++)
             for (int j = 0; j < dw.k; j++) {
                 float acc = 0.0f;
-                for (int r = m0; r < m && r < m0 + 512; r++)
+                const int rows = m - m0 < 512 ? m - m0 : 512;
+                if (operands == OPS_BF16_DOT)
+                    acc = ref_dot_chain(&x[(size_t)m0 * ldx + j], ldx, &dy[(size_t)m0 * lddy + i], lddy, rows);
+                for (int r = m0; operands != OPS_BF16_DOT && r < m0 + rows; r++)
                     acc = fmaf(x[(size_t)r * ldx + j], dy[(size_t)r * lddy + i], acc);
                 *at(dw, i, j) = *at(dw, i, j) + acc;
             }

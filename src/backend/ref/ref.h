@@ -15,12 +15,16 @@ float ref_lanes_sum(const float lanes[OPS_LANES]);
 float ref_round_bf16(float x);
 float ref_element(ops_matrix w, int i, int j);
 
+/* BF16_DOT: an operand as a product takes it, and the chain over a[i * lda] and b[i * ldb]. */
+float ref_operand_bf16(float x);
+float ref_dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n);
+
 void ref_pack(ops_matrix w, const float *src, int lds);
 void ref_unpack(float *dst, int ldd, ops_matrix w);
 void ref_pack_transposed(ops_matrix t, ops_matrix w);
 void ref_round(ops_matrix to, ops_matrix from);
 void ref_gemm(const ops_product *products, int count, const float *x, int ldx, int m);
-void ref_gemm_dw(ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
+void ref_gemm_dw(ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
 void ref_bias_grad(float *db, const float *dy, int lddy, int n, int m);
 void ref_embed(float *y, int ldy, ops_matrix w, const int32_t *token, int m, float scale);
 void ref_embed_grad(ops_matrix dw, const float *dy, int lddy, const int32_t *token, int m, float scale);
