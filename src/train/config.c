@@ -85,7 +85,7 @@ static const schema_row run_rows[] = {
      .help = "The run folder: effective configuration, metrics, samples, checkpoints, plots."},
     {.key = "precision", .type = SCHEMA_ENUM, AT(precision), .initial = "auto", .choices = precision_choices,
      .help = "How weights are stored. The ratio is exactly 1 on-policy in each, and a run resumes with the same bits. "
-             "An export as BF16 of a run with bf16_weights is exactly the policy that was trained."},
+             "An export as BF16 of a run with bf16_weights or bf16 holds exactly the weights that were sampled from."},
     {.key = "seed", .type = SCHEMA_LONG, AT(seed), .initial = "0", .min = 0, .max = 9007199254740992.0,
      .help = "Every random number of the run is a function of this seed and of its place in the run."},
     {.key = "threads", .type = SCHEMA_INT, AT(threads), .initial = "0", .min = 0, .max = 1024,
