@@ -110,8 +110,8 @@ static size_t take_entries(scoring *s, entry *out)
         pthread_cond_wait(&s->changed, &s->lock);
     size_t waiting = s->end - s->first, n = (waiting + (size_t)s->threads - 1) / (size_t)s->threads;
     n = n < MOST_AT_ONCE ? n : MOST_AT_ONCE;
-    memcpy(out, s->queue + s->first, n * sizeof *out);
-    s->first += n;
+    for (size_t i = 0; i < n; i++) /* none when the queue is closed */
+        out[i] = s->queue[s->first++];
     pthread_mutex_unlock(&s->lock);
     return n;
 }
