@@ -11,19 +11,19 @@ int scalar_head_position(const model_config *c, const int32_t *token, int n)
     return at;
 }
 
-/* Rows of one sequence, gathered from the tape: the final norm, then one product with a single output. */
-static void read_head(engine *e, const model_weights *w, const known_sequence *s, const tape *t, float *value)
+/* Gathered from the tape: the final norm, then one product with a single output. */
+void scalar_head_rows(engine *e, const model_weights *w, const tape *t, const int32_t *row, int m, float *value)
 {
     const model_config *c = &e->m->config;
     size_t hidden = (size_t)c->hidden;
-    for (int done = 0, m; done < s->n; done += m) {
-        m = s->n - done < e->ws.max_rows ? s->n - done : e->ws.max_rows;
-        for (int i = 0; i < m; i++)
-            memcpy(e->ws.h + (size_t)i * hidden, t->layer[c->layers].x + (size_t)s->tape_row[done + i] * hidden,
+    for (int done = 0, n; done < m; done += n) {
+        n = m - done < e->ws.max_rows ? m - done : e->ws.max_rows;
+        for (int i = 0; i < n; i++)
+            memcpy(e->ws.h + (size_t)i * hidden, t->layer[c->layers].x + (size_t)row[done + i] * hidden,
                    hidden * sizeof(float));
-        model_final_norm(e->m, w, e->threads, e->ws.h, e->ws.h, m);
+        model_final_norm(e->m, w, e->threads, e->ws.h, e->ws.h, n);
         ops_product product = {.w = w->head, .y = value + done, .ldy = 1, .bias = w->head_bias};
-        ops_gemm(e->threads, &product, 1, e->ws.h, c->hidden, m);
+        ops_gemm(e->threads, &product, 1, e->ws.h, c->hidden, n);
     }
 }
 
@@ -32,6 +32,6 @@ grpo_status scalar_head_run(engine *e, const model_weights *w, known_sequence *s
 {
     grpo_status status = engine_run(e, w, sequences, count, 1, 0, t, err);
     for (int i = 0; i < count && status == GRPO_OK; i++)
-        read_head(e, w, &sequences[i], t, value[i]);
+        scalar_head_rows(e, w, t, sequences[i].tape_row, sequences[i].n, value[i]);
     return status;
 }

@@ -10,6 +10,9 @@
 grpo_status scalar_head_run(engine *e, const model_weights *w, known_sequence *sequences, float *const *value, int count,
                             tape *t, grpo_error *err);
 
+/* What the head says at rows row[m] of a tape that a forward pass has filled: value[m]. */
+void scalar_head_rows(engine *e, const model_weights *w, const tape *t, const int32_t *row, int m, float *value);
+
 /* Where a sequence classifier is read: at the last token that is not padding; 0 when all are. As
  * transformers does, the token's id decides, so a sequence that ends in the padding id is read before it. */
 int scalar_head_position(const model_config *c, const int32_t *token, int n);

@@ -1,6 +1,7 @@
 /* Log-probs and gradients over rollouts. */
 #include <string.h>
 
+#include "model/scalar_head.h"
 #include "train/policy_pass.h"
 
 size_t policy_token_count(const rollout_group *groups, int n_groups)
@@ -178,18 +179,6 @@ grpo_status policy_run(engine *e, const model_weights *w, rollout_group *groups,
 
 enum { VALUE_ROWS = 256 };
 
-/* The value head on rows of the tape. */
-static void values_of_rows(engine *e, const model_weights *w, const tape *t, const int32_t *row, int m, float *value)
-{
-    const model_config *c = &e->m->config;
-    size_t width = (size_t)c->hidden;
-    for (int i = 0; i < m; i++)
-        memcpy(e->h + (size_t)i * width, t->layer[c->layers].x + (size_t)row[i] * width, width * sizeof *e->h);
-    model_final_norm(e->m, w, e->threads, e->h, e->h, m);
-    ops_product head = {.w = w->head, .y = value, .ldy = 1, .bias = w->head_bias};
-    ops_gemm(e->threads, &head, 1, e->h, c->hidden, m);
-}
-
 grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,
                                int n_groups, float *value, grpo_error *err)
 {
@@ -202,13 +191,13 @@ grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t,
             for (int i = 0; i < groups[g].samples[s].n; i++) {
                 row[m++] = i == 0 ? groups[g].tape_row[groups[g].prompt_length - 1] : groups[g].samples[s].tape_row[i - 1];
                 if (m == VALUE_ROWS) {
-                    values_of_rows(e, w, t, row, m, value);
+                    scalar_head_rows(e, w, t, row, m, value);
                     value += m;
                     m = 0;
                 }
             }
     if (m > 0)
-        values_of_rows(e, w, t, row, m, value);
+        scalar_head_rows(e, w, t, row, m, value);
     return GRPO_OK;
 }
 
@@ -370,7 +359,7 @@ static grpo_status rerun(engine *e, const model_weights *w, tape *t, rollout_gro
     return policy_run(e, w, groups, n, &o, (policy_tokens){NULL, NULL}, err);
 }
 
-static void release_kv(engine *e, rollout_group *groups, int n)
+void policy_release_kv(engine *e, rollout_group *groups, int n)
 {
     for (int i = 0; i < n; i++) {
         for (int s = 0; s < groups[i].n_samples; s++)
@@ -406,7 +395,7 @@ static grpo_status backward_micro_batch(engine *e, const model_weights *w, model
     for (int i = 0; prepared && i < n; i++)
         prepared_deinit(&prepared[i]);
     if (g->recompute)
-        release_kv(e, groups, n);
+        policy_release_kv(e, groups, n);
     mem_free(prepared);
     mem_free(list);
     return status;

@@ -28,6 +28,9 @@ typedef struct policy_run_options {
 grpo_status policy_run(engine *e, const model_weights *w, rollout_group *groups, int n_groups,
                        const policy_run_options *options, policy_tokens out, grpo_error *err);
 
+/* Frees the groups' keys and values; tokens and places on the tape stay. */
+void policy_release_kv(engine *e, rollout_group *groups, int n_groups);
+
 /* V before each token of every answer, of a model with a value head whose activations the last policy_run has
  * left on the tape: value[i] belongs to the state that token i is chosen in. */
 grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,

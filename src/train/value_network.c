@@ -124,15 +124,6 @@ static grpo_status take_rollout(value_network *v, const rollout_group *groups, i
     return GRPO_OK;
 }
 
-static void forget_keys(value_network *v, rollout_group *groups, int n_groups)
-{
-    for (int g = 0; g < n_groups; g++) {
-        for (int s = 0; s < groups[g].n_samples; s++)
-            kv_sequence_deinit(&v->e.kv, &groups[g].samples[s].kv);
-        kv_sequence_deinit(&v->e.kv, &groups[g].kv);
-    }
-}
-
 /* V of groups [first, first + n): all onto the tape, or, where nothing is kept, one group after another. */
 static grpo_status run_groups(value_network *v, int first, int n, float *value, grpo_error *err)
 {
@@ -146,7 +137,7 @@ static grpo_status run_groups(value_network *v, int first, int n, float *value, 
         if (status == GRPO_OK)
             status = policy_tape_values(&v->e, &v->m->weights, &v->tape, groups, at_once, value, err);
         if (v->recompute)
-            forget_keys(v, groups, at_once);
+            policy_release_kv(&v->e, groups, at_once);
         value += policy_token_count(groups, at_once);
     }
     return status;
