@@ -97,8 +97,6 @@ void trainer_drop_without_baseline(step_batch *b);
 /* trainer_offline.c: answers of another engine, in place of sampling; then what it says of its log-probs */
 grpo_status trainer_read_answers(trainer *t, step_batch *b, grpo_error *err);
 grpo_status trainer_take_sampler(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
-grpo_status trainer_sampler_weights(const trainer *t, const grpo_rows *rows, const double *old_logp,
-                                    const double *sampler_logp, double *weight, grpo_error *err);
 
 /* trainer_reference.c */
 grpo_status trainer_reference_init(trainer *t, grpo_error *err);

@@ -207,12 +207,3 @@ grpo_status trainer_take_sampler(trainer *t, step_batch *b, train_metrics *m, gr
         memcpy(b->old_logp, b->sampler_logp, b->tokens * sizeof *b->old_logp);
     return status;
 }
-
-/* Importance weights of a mini-batch: weight[N], or [rows] for the forms of whole answers. */
-grpo_status trainer_sampler_weights(const trainer *t, const grpo_rows *rows, const double *old_logp,
-                                    const double *sampler_logp, double *weight, grpo_error *err)
-{
-    const grpo_algo *a = &t->config->algo;
-    return grpo_sampler_weights(weight, a->sampler_correction, a->sampler_min, a->sampler_max, rows, old_logp, sampler_logp,
-                                err);
-}

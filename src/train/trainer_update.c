@@ -155,8 +155,8 @@ static grpo_status loss_work_init(loss_work *w, trainer *t, const step_batch *b,
     if (!corrects)
         return GRPO_OK;
     grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
-    grpo_status status = trainer_sampler_weights(t, &rows, b->old_logp + mb->first_token,
-                                                 b->sampler_logp + mb->first_token, w->weight, err);
+    grpo_status status = grpo_sampler_weights(w->weight, algo->sampler_correction, algo->sampler_min, algo->sampler_max, &rows,
+                                              b->old_logp + mb->first_token, b->sampler_logp + mb->first_token, err);
     if (status == GRPO_OK)
         measure_weights(m, w->weight, weights_are_of_rows(algo) ? mb->rows : mb->tokens);
     return status;
