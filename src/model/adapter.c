@@ -149,6 +149,8 @@ void adapter_view(const model_adapter *a, model_weights *w, float *base)
             .b = ops_matrix_f32(p[1].n, p[1].k, base + p[1].offset),
             .scale = m->scale};
     }
+    if (a->lowest_layer < w->lowest_layer)
+        w->lowest_layer = a->lowest_layer;
 }
 
 /* ---- made fresh ------------------------------------------------------------------------------------ */

@@ -378,7 +378,7 @@ static void head_backward(const backward_call *b, const backward_group *group, f
     }
 }
 
-/* One number per row (value and score heads): y = w . norm(x) + b. */
+/* One number per row (value and score heads): y = w . norm(x) + b. Added into dx. */
 static void scalar_head_backward(const backward_call *b, const backward_group *group, float *dx)
 {
     const model_config *c = &b->m->config;
@@ -388,7 +388,7 @@ static void scalar_head_backward(const backward_call *b, const backward_group *g
         const float *dy = group->dvalue + done;
         gather(b->threads, ws->x, b->t->layer[c->layers].x, c->hidden, group->tape_row + done, m);
         model_final_norm(b->m, b->w, b->threads, ws->h, ws->x, m);
-        product_grad(b, b->w->head, b->grad->head, b->grad->head_bias, ws->dh, NULL, dy, ws->h, m);
+        product_grad(b, b->w->scalar, b->grad->scalar, b->grad->scalar_bias, ws->dh, NULL, dy, ws->h, m);
         norm_grad(b, row_of(dx, done, c->hidden), 1, b->grad->final_norm, ws->dh, ws->x, b->w->final_norm, 1,
                   c->hidden, m);
     }
@@ -418,13 +418,12 @@ void model_backward(const model *m, const model_weights *w, model_weights *grad,
     for (int g = 0; g < n_groups; first += groups[g].rows, g++) {
         float *dx = row_of(ws->dx, first, c->hidden);
         memset(dx, 0, (size_t)groups[g].rows * (size_t)c->hidden * sizeof *dx);
+        head_backward(&b, &groups[g], dx);
         if (groups[g].dvalue)
             scalar_head_backward(&b, &groups[g], dx);
-        else
-            head_backward(&b, &groups[g], dx);
     }
     int lookups = grad->embed.data != NULL;
-    for (int i = c->layers - 1; i >= (lookups || !m->adapter ? 0 : m->adapter->lowest_layer); i--)
+    for (int i = c->layers - 1; i >= grad->lowest_layer; i--)
         layer_backward(&b, i);
     for (int g = 0, row = 0; lookups && g < n_groups; row += groups[g].rows, g++)
         keep_lookups(&b, &groups[g], row_of(ws->dx, row, c->hidden));

@@ -22,7 +22,7 @@ void scalar_head_rows(engine *e, const model_weights *w, const tape *t, const in
             memcpy(e->ws.h + (size_t)i * hidden, t->layer[c->layers].x + (size_t)row[done + i] * hidden,
                    hidden * sizeof(float));
         model_final_norm(e->m, w, e->threads, e->ws.h, e->ws.h, n);
-        ops_product product = {.w = w->head, .y = value + done, .ldy = 1, .bias = w->head_bias};
+        ops_product product = {.w = w->scalar, .y = value + done, .ldy = 1, .bias = w->scalar_bias};
         ops_gemm(e->threads, &product, 1, e->ws.h, c->hidden, n);
     }
 }

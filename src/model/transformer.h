@@ -122,7 +122,7 @@ typedef struct backward_group {
     const ops_span *spans;     /* [n_spans] answers in order, the prompt last; rows are canonical */
     int n_spans;
     head_rows head;
-    const float *dvalue; /* value and score heads instead of head: [rows] d loss / d output, or NULL */
+    const float *dvalue; /* of a value or score head, alone or beside the rows of head: [rows] d loss / d output, or NULL */
 } backward_group;
 
 typedef struct backward_workspace {

@@ -113,6 +113,12 @@ static void walk_layer(walk *w, const model_config *c, int i, model_layer *l)
 #undef NAME
 }
 
+static void walk_scalar(walk *w, const model_config *c, model_head head, model_weights *out)
+{
+    out->scalar = matrix(w, 1, c->hidden, "score.weight");
+    out->scalar_bias = vector(w, head == MODEL_HEAD_TOKEN, 1, "score.bias");
+}
+
 static void walk_model(walk *w, const model_config *c, model_weights *out)
 {
     out->embed = matrix(w, c->vocab, c->hidden, "model.embed_tokens.weight");
@@ -126,13 +132,20 @@ static void walk_model(walk *w, const model_config *c, model_weights *out)
             out->layer[i] = layer;
     }
     out->final_norm = vector(w, 1, c->hidden, "model.norm.weight");
-    out->head_bias = NULL;
-    if (c->head == MODEL_HEAD_LM) {
+    if (c->head == MODEL_HEAD_LM)
         out->head = c->tied_embeddings ? out->embed : matrix(w, c->vocab, c->hidden, "lm_head.weight");
-    } else {
-        out->head = matrix(w, 1, c->hidden, "score.weight");
-        out->head_bias = vector(w, c->head == MODEL_HEAD_TOKEN, 1, "score.bias");
-    }
+    else
+        walk_scalar(w, c, c->head, out);
+}
+
+static grpo_status finish_layout(model_layout *layout, const walk *w, grpo_error *err)
+{
+    layout->total = w->offset;
+    layout->bytes_bf16 = w->offset_bf16;
+    if (!w->failed)
+        return GRPO_OK;
+    model_layout_deinit(layout);
+    return mem_fail(err, "the parameter table", 0);
 }
 
 grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_error *err)
@@ -141,13 +154,22 @@ grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_
     walk w = {.layout = layout};
     model_weights ignored = {0};
     walk_model(&w, c, &ignored);
-    layout->total = w.offset;
-    layout->bytes_bf16 = w.offset_bf16;
-    if (w.failed) {
-        model_layout_deinit(layout);
-        return mem_fail(err, "the parameter table", 0);
-    }
-    return GRPO_OK;
+    return finish_layout(layout, &w, err);
+}
+
+grpo_status value_head_layout_init(model_layout *layout, const model_config *c, grpo_error *err)
+{
+    memset(layout, 0, sizeof *layout);
+    walk w = {.layout = layout};
+    model_weights ignored = {0};
+    walk_scalar(&w, c, MODEL_HEAD_TOKEN, &ignored);
+    return finish_layout(layout, &w, err);
+}
+
+void value_head_view(model_weights *w, const model_config *c, float *base)
+{
+    walk at = {.type = OPS_F32, .store = (unsigned char *)base};
+    walk_scalar(&at, c, MODEL_HEAD_TOKEN, w);
 }
 
 void model_layout_deinit(model_layout *layout)
@@ -186,6 +208,7 @@ grpo_status model_store_view(model_weights *w, const model_config *c, ops_type t
     }
     walk walker = {.type = type, .store = store};
     walk_model(&walker, c, w);
+    w->lowest_layer = store ? 0 : c->layers;
     return GRPO_OK;
 }
 

@@ -54,14 +54,17 @@ typedef struct model_layer {
 
 typedef struct model_weights {
     ops_matrix embed;
-    ops_matrix head; /* the same memory as embed when tied */
-    float *final_norm, *head_bias;
+    ops_matrix head;   /* logits; the same memory as embed when tied */
+    ops_matrix scalar; /* [1][hidden], a score or value: instead of head, or beside it (value_head_view) */
+    float *final_norm, *scalar_bias;
     model_layer *layer;    /* [layers], owned */
     model_expert *experts; /* of all layers, owned; NULL in a dense model */
+    int lowest_layer;      /* of a view of gradients: layers below have no part in it, and a backward pass ends here */
 } model_weights;
 
-/* Fills layout from the configuration. */
+/* Fills layout from the configuration; or of a value head alone, which a language model gets beside its own. */
 grpo_status model_layout_init(model_layout *layout, const model_config *c, grpo_error *err);
+grpo_status value_head_layout_init(model_layout *layout, const model_config *c, grpo_error *err);
 void model_layout_deinit(model_layout *layout);
 int model_layout_find(const model_layout *layout, const char *name); /* -1 when absent */
 
@@ -72,6 +75,8 @@ size_t model_store_bytes(const model_layout *layout, ops_type type);
 grpo_status model_store_view(model_weights *w, const model_config *c, ops_type type, void *store, grpo_error *err);
 grpo_status model_weights_view(model_weights *w, const model_config *c, float *base, grpo_error *err);
 void model_weights_deinit(model_weights *w);
+/* Adds the view of a value head in base (a flat array of value_head_layout_init) to w. */
+void value_head_view(model_weights *w, const model_config *c, float *base);
 
 /* Reads every parameter from files into a store (packing and rounding matrices), on all threads. Missing
  * tensors, wrong shapes and numbers that are not finite are refused by name. */

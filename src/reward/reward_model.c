@@ -223,7 +223,7 @@ static grpo_status give_score(model_scorer *self, const sequence *s, reward_scor
 {
     float *normed = self->e.h, value;
     model_final_norm(self->m, &self->m->weights, self->threads, normed, s->hidden, 1);
-    ops_product product = {.w = self->m->weights.head, .y = &value, .ldy = 1};
+    ops_product product = {.w = self->m->weights.scalar, .y = &value, .ldy = 1};
     ops_gemm(self->threads, &product, 1, normed, self->m->config.hidden, 1);
     out->value = isfinite(value) ? shape(self, value) : NAN;
     if (!isfinite(value))

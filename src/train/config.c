@@ -46,6 +46,12 @@ static const schema_choice source_choices[] = {
     {"data", TRAIN_SOURCE_DATA, "another engine drew them: each record of data.path holds a group's completions"},
     {0},
 };
+static const schema_choice trunk_choices[] = {
+    {"own", TRAIN_TRUNK_OWN, "a second network; the policy's gradients do not meet its own"},
+    {"policy", TRAIN_TRUNK_POLICY, "one linear head on the policy's last hidden state, which costs next to nothing; the value "
+                                   "loss, times value_coef, trains the trunk too"},
+    {0},
+};
 static const schema_choice old_choices[] = {
     {"engine", TRAIN_OLD_ENGINE, "a forward pass of this engine; the ratio starts at exactly 1"},
     {"sampler", TRAIN_OLD_SAMPLER, "those in the records (verl's bypass mode)"},
@@ -238,16 +244,20 @@ static const schema_row machine_rows[] = {
              "moving average. TRL 0.6."},
 
     {.key = "value", .type = SCHEMA_SECTION,
-     .help = "PPO's value network, which advantage_estimator gae needs (algorithm ppo). It has weights of its own, trained "
-             "beside the policy's with the same mini-batches, AdamW settings and gradient limit."},
+     .help = "PPO's values, which advantage_estimator gae needs (algorithm ppo), learned beside the policy with the same "
+             "mini-batches, AdamW settings and gradient limit."},
+    {.key = "value.trunk", .type = SCHEMA_ENUM, AT(value.trunk), .initial = "own", .choices = trunk_choices,
+     .help = "What the value head stands on. verl has a network of its own, TRL's AutoModelForCausalLMWithValueHead a head on "
+             "the policy."},
     {.key = "value.model", .type = SCHEMA_PATH, AT(value.model), .flags = SCHEMA_OPTIONAL,
-     .help = "Where it starts: a model with a value or score head, or a language model. null: the policy's trunk. A "
-             "head that the model does not have starts at zero. verl critic.model.path."},
+     .help = "Where a trunk of its own starts: a model with a value or score head, or a language model. null: a copy of the "
+             "policy's. A head that the model does not have starts at zero. verl critic.model.path."},
     {.key = "value.learning_rate", .type = SCHEMA_FLOAT, AT(value.learning_rate), .initial = "1e-5", .min = 0, .max = 1,
-     .help = "Its peak learning rate; warm-up and schedule are the policy's. verl 1e-5, TRL as the policy's."},
+     .help = "Peak learning rate of the value network, or of the head alone on the policy's trunk; warm-up and schedule are the "
+             "policy's. verl 1e-5, TRL as the policy's."},
     {.key = "value.warmup_rollouts", .type = SCHEMA_INT, AT(value.warmup_rollouts), .initial = "0", .min = 0, .max = 1e9,
      .unit = "rollouts",
-     .help = "In the first rollouts only the value network learns. verl trainer.critic_warmup."},
+     .help = "In the first rollouts only the value network, or only the head, learns. verl trainer.critic_warmup."},
 
     {.key = "lora", .type = SCHEMA_SECTION,
      .help = "Low-rank adapters instead of the weights: the model is frozen, adapters beside its matrices are trained, and "

@@ -20,6 +20,7 @@ typedef enum train_activations {
 
 typedef enum train_chat { TRAIN_CHAT_AUTO, TRAIN_CHAT_ALWAYS, TRAIN_CHAT_NEVER } train_chat;
 
+typedef enum train_trunk { TRAIN_TRUNK_OWN, TRAIN_TRUNK_POLICY } train_trunk;
 typedef enum train_source { TRAIN_SOURCE_SAMPLE, TRAIN_SOURCE_DATA } train_source;
 typedef enum train_old { TRAIN_OLD_ENGINE, TRAIN_OLD_SAMPLER } train_old;
 
@@ -108,10 +109,11 @@ typedef struct train_config {
     } reference;
 
     struct {
-        char *model;          /* NULL: the policy's trunk, copied */
+        train_trunk trunk;
+        char *model;          /* own trunk: where it starts; NULL: the policy's, copied */
         double learning_rate;
-        int warmup_rollouts;  /* of these only the value network learns */
-    } value; /* PPO's value network; used by advantage_estimator gae */
+        int warmup_rollouts;  /* of these only the values are learned */
+    } value; /* PPO's values; used by advantage_estimator gae */
 
     struct {
         int rank; /* 0: no adapter, unless path names one */

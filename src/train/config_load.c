@@ -135,6 +135,14 @@ static grpo_status check_source(const train_config *c, grpo_error *err)
     return GRPO_OK;
 }
 
+static grpo_status check_value(const train_config *c, grpo_error *err)
+{
+    if (c->value.trunk == TRAIN_TRUNK_POLICY && c->value.model)
+        return grpo_fail(err, GRPO_ERR_CONFIG,
+                         "value.model names a network of its own, value.trunk=policy puts the head on the policy: keep one of them");
+    return GRPO_OK;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
 static grpo_status load_layers(train_config *c, const schema_tree *file, const schema_tree *overrides, grpo_error *err)
@@ -155,6 +163,8 @@ static grpo_status load_layers(train_config *c, const schema_tree *file, const s
         status = check_source(c, err);
     if (status == GRPO_OK)
         status = check_lora(c, err);
+    if (status == GRPO_OK)
+        status = check_value(c, err);
     c->clip_epsilon = c->algo.clip_epsilon_low == c->algo.clip_epsilon_high ? c->algo.clip_epsilon_low : NAN;
     return status;
 }

@@ -182,8 +182,8 @@ enum { VALUE_ROWS = 256 };
 grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,
                                int n_groups, float *value, grpo_error *err)
 {
-    if (e->m->config.head == MODEL_HEAD_LM)
-        return grpo_fail(err, GRPO_ERR_INTERNAL, "values were asked of a model without a value head");
+    if (!w->scalar.data)
+        return grpo_fail(err, GRPO_ERR_INTERNAL, "values were asked of weights without a value head");
     int32_t row[VALUE_ROWS];
     int m = 0;
     for (int g = 0; g < n_groups; g++)
@@ -227,22 +227,24 @@ static void prepared_deinit(prepared_group *p)
     memset(p, 0, sizeof *p);
 }
 
-static int sample_counts(const rollout_sample *s, const policy_gradient *g, size_t first)
+static int any(const double *x, size_t first, int n)
 {
-    for (int i = 0; g->grad_value && i < s->n; i++)
-        if (g->grad_value[first + (size_t)i] != 0)
-            return 1;
-    for (int i = 0; !g->grad_value && i < s->n; i++)
-        if (g->grad_logp[first + (size_t)i] != 0 || (g->grad_entropy && g->grad_entropy[first + (size_t)i] != 0))
+    for (int i = 0; x && i < n; i++)
+        if (x[first + (size_t)i] != 0)
             return 1;
     return 0;
+}
+
+static int sample_counts(const rollout_sample *s, const policy_gradient *g, size_t first)
+{
+    return any(g->grad_value, first, s->n) || any(g->grad_logp, first, s->n) || any(g->grad_entropy, first, s->n);
 }
 
 static grpo_status prepared_alloc(prepared_group *p, const rollout_group *g, const policy_gradient *o, grpo_error *err)
 {
     size_t tokens = policy_token_count(g, 1), rows = tokens + (size_t)g->prompt_length;
     size_t samples = (size_t)g->n_samples;
-    int entropy = !o->grad_value && o->grad_entropy;
+    int entropy = o->grad_entropy != NULL;
     p->n_samples = g->n_samples;
     p->token = mem_calloc(rows, sizeof *p->token);
     p->pos = mem_calloc(rows, sizeof *p->pos);
@@ -269,7 +271,7 @@ static void add_answer(prepared_group *p, const rollout_group *g, const rollout_
     int row = p->b.rows, head = p->b.head.m;
     for (int i = 0; p->dvalue && i < s->n; i++)
         p->dvalue[i == 0 ? prompt_last_row : row + i - 1] += (float)o->grad_value[first + (size_t)i];
-    for (int i = 0; !p->dvalue && i < s->n; i++, head++) {
+    for (int i = 0; o->grad_logp && i < s->n; i++, head++) {
         p->head_row[head] = i == 0 ? prompt_last_row : row + i - 1;
         p->target[head] = s->token[i];
         p->coef[head] = (float)o->grad_logp[first + (size_t)i];

@@ -31,18 +31,16 @@ grpo_status policy_run(engine *e, const model_weights *w, rollout_group *groups,
 /* Frees the groups' keys and values; tokens and places on the tape stay. */
 void policy_release_kv(engine *e, rollout_group *groups, int n_groups);
 
-/* V before each token of every answer, of a model with a value head whose activations the last policy_run has
+/* V before each token of every answer, by weights with a value head whose activations the last policy_run has
  * left on the tape: value[i] belongs to the state that token i is chosen in. */
 grpo_status policy_tape_values(engine *e, const model_weights *w, const tape *t, const rollout_group *groups,
                                int n_groups, float *value, grpo_error *err);
 
 typedef struct policy_gradient {
-    /* Of a model with a value head: [N] d loss / d V before each token; what follows up to `stats` is then
-     * not read. NULL: the gradient comes through the log-probs. */
-    const double *grad_value;
-    const double *grad_logp;    /* [N] d loss / d logp */
-    const double *grad_entropy; /* [N] d loss / d entropy, or NULL */
-    const ops_softmax_row *stats; /* [N] of the weights that the gradient is taken at */
+    const double *grad_value;     /* [N] d loss / d V before each token, of weights with a value head; or NULL */
+    const double *grad_logp;      /* [N] d loss / d logp; or NULL: nothing comes through the log-probs */
+    const double *grad_entropy;   /* [N] d loss / d entropy, beside grad_logp; or NULL */
+    const ops_softmax_row *stats; /* [N] of the weights that the gradient is taken at; for grad_logp */
     float inv_temperature;
     int micro_batch_rows; /* whole groups are gathered up to this many rows; at least one group */
     int recompute;        /* 1: the tape and the keys/values hold nothing yet; run each micro-batch first */

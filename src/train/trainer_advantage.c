@@ -1,8 +1,7 @@
-/* From rewards to advantages, with the passes that estimators need: reference, value network, token statistics. */
+/* From rewards to advantages, with the passes that estimators need: reference, values, token statistics. */
 #include <math.h>
 #include <string.h>
 
-#include "base/machine.h"
 #include "train/trainer_impl.h"
 
 static grpo_status reference_logprobs(trainer *t, step_batch *b, grpo_error *err)
@@ -15,7 +14,7 @@ static grpo_status reference_logprobs(trainer *t, step_batch *b, grpo_error *err
     return status;
 }
 
-/* An answer without a reward has no return either: the value network must not learn from it. */
+/* An answer without a reward has no return either: V must not be learned from it. */
 static void leave_out_unscored(step_batch *b)
 {
     for (size_t row = 0; b->value && row < b->answers; row++)
@@ -44,28 +43,6 @@ static grpo_status sums_of_squares(trainer *t, step_batch *b, double *squares, g
     return status;
 }
 
-static void measure_values(const step_batch *b, train_metrics *m)
-{
-    if (!b->value)
-        return;
-    grpo_rows rows = {b->answers, b->offset, b->mask};
-    double sum = 0;
-    for (size_t i = 0; i < b->tokens; i++)
-        sum += b->value[i];
-    m->value_mean = sum / (double)b->tokens;
-    m->value_explained = explained_variance(&rows, b->value, b->returns);
-}
-
-static grpo_status state_values(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
-{
-    double began = machine_seconds();
-    grpo_status status = value_network_run(&t->value, b->groups, b->n_groups, b->logp32, err);
-    for (size_t i = 0; status == GRPO_OK && i < b->tokens; i++)
-        b->value[i] = b->logp32[i];
-    m->time_value = machine_seconds() - began;
-    return status;
-}
-
 grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
 {
     grpo_algo algo = t->config->algo;
@@ -73,8 +50,8 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
     grpo_status status = GRPO_OK;
     if (t->reference.layer)
         status = reference_logprobs(t, b, err);
-    if (status == GRPO_OK && t->value.m)
-        status = state_values(t, b, m, err);
+    if (status == GRPO_OK && trainer_has_values(t))
+        status = trainer_state_values(t, b, m, err);
     if (status != GRPO_OK)
         return status;
     void *scratch = mem_calloc(1, grpo_advantage_scratch(b->answers, b->tokens));
@@ -108,7 +85,8 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
         m->frac_unscored = (double)out.missing / (double)b->answers;
         if (algo.kl_place == GRPO_KL_IN_REWARD)
             m->kl = out.reward_kl;
-        measure_values(b, m);
+        if (b->value)
+            trainer_measure_values(b, m);
         leave_out_unscored(b);
     }
     mem_free(scratch);

@@ -114,7 +114,7 @@ static grpo_status take_answers(trainer *t, step_batch *b, grpo_error *err)
 
 static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
 {
-    size_t n = b->tokens, rows = b->answers;
+    size_t n = b->tokens, rows = b->answers, values = trainer_has_values(t) ? n : 0;
     struct {
         void **field;
         size_t count, size;
@@ -128,8 +128,11 @@ static grpo_status allocate(trainer *t, step_batch *b, grpo_error *err)
         {(void **)&b->logp, n, sizeof *b->logp},
         {(void **)&b->ref_logp, n, sizeof *b->ref_logp},
         {(void **)&b->entropy, n, sizeof *b->entropy},
-        {(void **)&b->value, t->value.m ? n : 0, sizeof *b->value},
-        {(void **)&b->returns, t->value.m ? n : 0, sizeof *b->returns},
+        {(void **)&b->value, values, sizeof *b->value},
+        {(void **)&b->returns, values, sizeof *b->returns},
+        {(void **)&b->present_value, values, sizeof *b->present_value},
+        {(void **)&b->grad_value, values, sizeof *b->grad_value},
+        {(void **)&b->value32, values, sizeof *b->value32},
         {(void **)&b->grad_logp, n, sizeof *b->grad_logp},
         {(void **)&b->grad_entropy, n, sizeof *b->grad_entropy},
         {(void **)&b->sampler_logp, t->config->rollout.source == TRAIN_SOURCE_DATA ? n : 0, sizeof *b->sampler_logp},
@@ -154,7 +157,8 @@ void step_batch_deinit(trainer *t, step_batch *b)
         rollout_release(&t->e, b->groups, b->n_groups);
     void *owned[] = {b->reward_baseline, b->groups,  b->record, b->reward,  b->offset,    b->mask,     b->advantage, b->token_advantage,
                      b->old_logp, b->logp,     b->ref_logp, b->entropy,  b->grad_logp, b->grad_entropy,
-                     b->stats,   b->logp32,    b->value,    b->returns, b->sampler_logp};
+                     b->stats,   b->logp32,    b->value,    b->returns, b->present_value, b->grad_value, b->value32,
+                     b->sampler_logp};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         mem_free(owned[i]);
     memset(b, 0, sizeof *b);

@@ -9,6 +9,7 @@
 #include "train/plan.h"
 #include "train/policy_pass.h"
 #include "train/trainer.h"
+#include "train/value_head.h"
 #include "train/value_network.h"
 
 /* One rollout and everything computed from it. Token arrays run over all answers in order. */
@@ -31,7 +32,9 @@ typedef struct step_batch {
     double *token_advantage; /* [N] */
     int per_token;
     double *old_logp, *logp, *ref_logp, *entropy; /* [N] */
-    double *value, *returns;                      /* [N] with a value network */
+    double *value, *returns;                      /* [N] with gae: of the rollout */
+    double *present_value, *grad_value;           /* [N] of a value head at the newest weights */
+    float *value32;                               /* [N] */
     double *sampler_logp;                         /* [N] of the engine that drew the answers; NULL: this one */
     double *grad_logp, *grad_entropy;             /* [N] */
     ops_softmax_row *stats;                       /* [N] of the newest pass */
@@ -39,6 +42,14 @@ typedef struct step_batch {
     rollout_counts counts;
     size_t unscored;
 } step_batch;
+
+/* The part of the batch that one optimiser step is for. */
+typedef struct mini_batch {
+    rollout_group *groups;
+    int first_group, n_groups;
+    size_t first_row, rows, first_token, tokens;
+    size_t *offset; /* [rows + 1] */
+} mini_batch;
 
 struct trainer {
     const train_config *config;
@@ -62,7 +73,8 @@ struct trainer {
     float *grad;
     model_weights grad_view, reference; /* reference.layer NULL: none */
     optimizer optimizer;
-    value_network value; /* value.m NULL: none */
+    value_network value;   /* value.m NULL: none */
+    value_head value_head; /* params NULL: none */
     uint64_t step, steps, data_position, optimizer_steps_planned;
     double tokens_seen, kl_coef;
     char run_id[40];
@@ -109,8 +121,26 @@ grpo_status trainer_reference_restore(trainer *t, const char *folder, grpo_error
 int trainer_needs_squares(const trainer *t); /* the estimator weighs tokens by their distribution's sum of squares */
 grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
+/* trainer_value.c: V of a rollout's tokens, its training, its part of a checkpoint (nothing without values) */
+int trainer_has_values(const trainer *t);
+grpo_status trainer_state_values(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
+void trainer_measure_values(const step_batch *b, train_metrics *m);
+grpo_status trainer_value_network_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                                       grpo_error *err);
+grpo_status trainer_value_head_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m,
+                                    grpo_error *err); /* b->grad_value from b->present_value */
+grpo_status trainer_value_head_step(trainer *t, train_metrics *m, int update, grpo_error *err);
+grpo_status trainer_values_save(trainer *t, const char *folder, grpo_error *err);
+void trainer_values_note(trainer *t, json_t *extra); /* for the checkpoint's state */
+grpo_status trainer_values_restore(trainer *t, const char *folder, const json_t *extra, grpo_error *err);
+
 /* trainer_update.c: losses, gradients, optimiser */
 float trainer_inverse_temperature(const trainer *t); /* of rollouts */
+double trainer_learning_rate(const trainer *t, double peak, uint64_t steps); /* after so many optimiser steps */
+/* Runs groups at the present weights: log-probs into out; V, with a value head, into value (NULL: not wanted). The
+ * activations stay on the tape for the backward pass where the plan keeps any. */
+grpo_status trainer_policy_pass(trainer *t, rollout_group *groups, int n_groups, policy_tokens out, float *value,
+                                grpo_error *err);
 grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
 /* trainer_report.c */

@@ -197,6 +197,8 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
         status = optimizer_init(&t->optimizer, trained, o, err);
     if (status == GRPO_OK && t->value.m)
         status = value_network_start(&t->value, t->threads, p, o, err);
+    else if (status == GRPO_OK && trainer_has_values(t))
+        status = value_head_open(&t->value_head, m, &t->grad_view, o, err);
     if (status == GRPO_OK && c->algo.kl_coef != 0)
         status = trainer_reference_init(t, err); /* before a checkpoint is loaded: the reference is the starting model */
     return status;
@@ -282,9 +284,8 @@ static grpo_status resume(trainer *t, grpo_error *err)
     status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, t->threads, err);
     if (status == GRPO_OK)
         status = trainer_reference_restore(t, path, err);
-    if (status == GRPO_OK && t->value.m)
-        status = value_network_restore(
-            &t->value, path, (uint64_t)json_integer_value(json_object_get(state.extra, "value_optimizer_steps")), err);
+    if (status == GRPO_OK)
+        status = trainer_values_restore(t, path, state.extra, err);
     if (status == GRPO_OK) {
         t->step = state.step;
         t->data_position = state.data_position;
@@ -364,8 +365,8 @@ static grpo_status write_model_side(void *context, const char *folder, grpo_erro
         status = grpo_tokenizer_write_folder(t->lm.tokenizer, folder, err);
     if (status == GRPO_OK)
         status = trainer_reference_save(t, folder, err);
-    if (status == GRPO_OK && t->value.m)
-        status = value_network_save(&t->value, folder, err);
+    if (status == GRPO_OK)
+        status = trainer_values_save(t, folder, err);
     return status;
 }
 
@@ -377,8 +378,8 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
                               .seed = t->config->seed,
                               .kl_coef = t->kl_coef};
     memcpy(state.run_id, t->run_id, sizeof state.run_id);
-    state.extra = json_pack("{s:f,s:I}", "tokens_seen", t->tokens_seen, "value_optimizer_steps",
-                            (json_int_t)t->value.optimizer.steps);
+    state.extra = json_pack("{s:f}", "tokens_seen", t->tokens_seen);
+    trainer_values_note(t, state.extra);
     if (!isnan(t->first_eval_accuracy))
         json_object_set_new(state.extra, "first_eval_accuracy", json_real(t->first_eval_accuracy));
     progress_phase(&t->progress, "writing a checkpoint", 0, 0, machine_seconds());
@@ -433,7 +434,7 @@ static grpo_status setup(trainer *t, grpo_error *err)
         status = trainer_open_model(t, err);
     if (status != GRPO_OK)
         return status;
-    if (c->algo.advantage == GRPO_ADV_GAE)
+    if (c->algo.advantage == GRPO_ADV_GAE && c->value.trunk == TRAIN_TRUNK_OWN)
         status = value_network_open(&t->value, c->value.model, t->lm.m, t->threads, err);
     if (status != GRPO_OK)
         return status;
@@ -494,6 +495,7 @@ void trainer_destroy(trainer *t)
     metrics_file_close(&t->metrics);
     metrics_file_close(&t->samples);
     value_network_close(&t->value);
+    value_head_close(&t->value_head);
     optimizer_deinit(&t->optimizer);
     model_weights_deinit(&t->grad_view);
     model_weights_deinit(&t->reference);

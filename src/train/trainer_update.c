@@ -14,14 +14,6 @@ float trainer_inverse_temperature(const trainer *t)
 
 /* ---- one optimiser step on groups [first, first + n) ------------------------------------------------------------ */
 
-/* The part of the batch that one mini-batch is. */
-typedef struct mini_batch {
-    rollout_group *groups;
-    int first_group, n_groups;
-    size_t first_row, rows, first_token, tokens;
-    size_t *offset; /* [rows + 1] */
-} mini_batch;
-
 static grpo_status mini_batch_init(mini_batch *mb, step_batch *b, int first, int n, grpo_error *err)
 {
     memset(mb, 0, sizeof *mb);
@@ -42,25 +34,48 @@ static grpo_status mini_batch_init(mini_batch *mb, step_batch *b, int first, int
     return GRPO_OK;
 }
 
-/* Log-probs of the present weights into b->logp: those of the rollout stand there while the weights are its own,
- * afterwards it takes a pass. */
-static grpo_status present_logprobs(trainer *t, step_batch *b, const mini_batch *mb, int weights_changed,
-                                    grpo_error *err)
+/* Where nothing is kept, values are read group by group, while a group's rows stand on the tape. */
+grpo_status trainer_policy_pass(trainer *t, rollout_group *groups, int n_groups, policy_tokens out, float *value,
+                                grpo_error *err)
 {
-    size_t first = mb->first_token;
-    if (!weights_changed)
-        return GRPO_OK;
-    int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE;
+    int recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE, at_once = recompute && value ? 1 : n_groups;
     policy_run_options o = {.inv_temperature = trainer_inverse_temperature(t),
                             .want_entropy = 1,
-                            .tape = recompute ? NULL : &t->tape,
+                            .tape = recompute && !value ? NULL : &t->tape,
                             .private_kv = recompute};
-    tape_reset(&t->tape);
-    grpo_status status = policy_run(&t->e, &t->lm.m->weights, mb->groups, mb->n_groups, &o,
-                                    (policy_tokens){b->logp32 + first, b->stats + first}, err);
-    for (size_t i = first; status == GRPO_OK && i < first + mb->tokens; i++) {
+    const model_weights *w = &t->lm.m->weights;
+    grpo_status status = GRPO_OK;
+    for (int g = 0; g < n_groups && status == GRPO_OK; g += at_once) {
+        size_t n = policy_token_count(groups + g, at_once);
+        tape_reset(&t->tape);
+        status = policy_run(&t->e, w, groups + g, at_once, &o, out, err);
+        if (status == GRPO_OK && value) {
+            status = policy_tape_values(&t->e, w, &t->tape, groups + g, at_once, value, err);
+            value += n;
+        }
+        if (out.logp)
+            out.logp += n;
+        if (out.stats)
+            out.stats += n;
+    }
+    return status;
+}
+
+/* Log-probs (and the head's values) of the present weights: those of the rollout stand there while the weights are its
+ * own, afterwards it takes a pass. */
+static grpo_status present_pass(trainer *t, step_batch *b, const mini_batch *mb, int weights_changed, grpo_error *err)
+{
+    size_t first = mb->first_token, end = first + mb->tokens;
+    float *value = t->value_head.params ? b->value32 + first : NULL;
+    if (!weights_changed)
+        return GRPO_OK;
+    grpo_status status = trainer_policy_pass(t, mb->groups, mb->n_groups,
+                                             (policy_tokens){b->logp32 + first, b->stats + first}, value, err);
+    for (size_t i = first; status == GRPO_OK && i < end; i++) {
         b->logp[i] = b->logp32[i];
         b->entropy[i] = b->stats[i].entropy;
+        if (value)
+            b->present_value[i] = b->value32[i];
     }
     return status;
 }
@@ -201,88 +216,80 @@ static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *
     return GRPO_OK;
 }
 
-static int any_gradient(const step_batch *b, const mini_batch *mb)
-{
-    for (size_t i = mb->first_token; i < mb->first_token + mb->tokens; i++)
-        if (b->grad_logp[i] != 0 || b->grad_entropy[i] != 0)
-            return 1;
-    return 0;
-}
-
-static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_batch *mb, grpo_error *err)
-{
-    policy_gradient g = {.grad_logp = b->grad_logp + mb->first_token,
-                         .grad_entropy = t->config->algo.entropy_coef != 0 ? b->grad_entropy + mb->first_token : NULL,
-                         .stats = b->stats + mb->first_token,
-                         .inv_temperature = trainer_inverse_temperature(t),
-                         .micro_batch_rows = t->plan.micro_batch_rows,
-                         .recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE};
-    policy_backward_counts counts;
-    grpo_status status = policy_backward(&t->e, &t->lm.m->weights, &t->grad_view, &t->backward, &t->tape, mb->groups,
-                                         mb->n_groups, &g, &counts, err);
-    if (status == GRPO_OK)
-        model_backward_finish(t->lm.m, &t->grad_view, t->threads, &t->backward);
-    return status;
-}
-
-static double learning_rate(const trainer *t, double peak, uint64_t steps)
+double trainer_learning_rate(const trainer *t, double peak, uint64_t steps)
 {
     const train_config *c = t->config;
     return grpo_learning_rate(c->train.lr_schedule, peak, steps, (size_t)c->train.warmup_steps,
                               t->optimizer_steps_planned, c->train.min_lr_ratio);
 }
 
-static grpo_status value_step_of(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
-                                 grpo_error *err)
+static int any(const double *x, size_t n)
 {
-    double began = machine_seconds();
-    grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
-    value_step step = {.first = mb->first_group,
-                       .n_groups = mb->n_groups,
-                       .rows = &rows,
-                       .old_value = b->value + mb->first_token,
-                       .returns = b->returns + mb->first_token,
-                       .weights_changed = update > 0,
-                       .learning_rate = learning_rate(t, t->config->value.learning_rate, t->value.optimizer.steps)};
-    grpo_status status = value_network_update(&t->value, &t->config->algo, &step, t->threads, err);
-    m->value_loss = step.loss;
-    m->value_clip_frac = step.clip_fraction;
-    m->value_grad_norm = update == 0 ? step.grad_norm : fmax(m->value_grad_norm, step.grad_norm);
-    m->value_learning_rate = step.learning_rate;
-    m->time_value += machine_seconds() - began;
+    for (size_t i = 0; x && i < n; i++)
+        if (x[i] != 0)
+            return 1;
+    return 0;
+}
+
+/* grad: the policy's view, or only the value head's during its warm-up. With no gradient at all (every group flat)
+ * there is no backward pass, but AdamW would still move the weights by its momentum and by weight decay: that is what
+ * PyTorch does too, and what keeps the step count of the schedule right. */
+static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_batch *mb, model_weights *grad,
+                                       grpo_error *err)
+{
+    size_t first = mb->first_token;
+    int policy = grad == &t->grad_view;
+    policy_gradient g = {.grad_value = t->value_head.params ? b->grad_value + first : NULL,
+                         .grad_logp = policy ? b->grad_logp + first : NULL,
+                         .grad_entropy = policy && t->config->algo.entropy_coef != 0 ? b->grad_entropy + first : NULL,
+                         .stats = b->stats + first,
+                         .inv_temperature = trainer_inverse_temperature(t),
+                         .micro_batch_rows = t->plan.micro_batch_rows,
+                         .recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE};
+    if (!any(g.grad_value, mb->tokens) && !any(g.grad_logp, mb->tokens) && !any(g.grad_entropy, mb->tokens))
+        return GRPO_OK;
+    policy_backward_counts counts;
+    grpo_status status = policy_backward(&t->e, &t->lm.m->weights, grad, &t->backward, &t->tape, mb->groups, mb->n_groups,
+                                         &g, &counts, err);
+    if (status == GRPO_OK)
+        model_backward_finish(t->lm.m, grad, t->threads, &t->backward);
     return status;
 }
 
-static grpo_status policy_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
-                               grpo_error *err)
+static grpo_status policy_optimizer_step(trainer *t, train_metrics *m, int update, grpo_error *err)
 {
-    grpo_status status = present_logprobs(t, b, mb, update > 0, err);
-    if (status == GRPO_OK)
-        status = mini_batch_loss(t, b, mb, m, update == 0, err);
-    if (status != GRPO_OK)
-        return status;
-    m->learning_rate = learning_rate(t, t->config->train.learning_rate, t->optimizer.steps);
-    /* With no gradient at all (every group flat) AdamW would still move the weights by its momentum and by
-     * weight decay: that is what PyTorch does too, and what keeps the step count of the schedule right. */
-    if (any_gradient(b, mb))
-        status = mini_batch_gradient(t, b, mb, err);
     double norm = 0;
-    if (status == GRPO_OK)
-        status = optimizer_step(&t->optimizer, t->threads, model_trained(t->lm.m).params, t->grad, m->learning_rate, &norm, err);
+    m->learning_rate = trainer_learning_rate(t, t->config->train.learning_rate, t->optimizer.steps);
+    grpo_status status = optimizer_step(&t->optimizer, t->threads, model_trained(t->lm.m).params, t->grad, m->learning_rate,
+                                        &norm, err);
     if (status == GRPO_OK)
         model_refresh(t->lm.m, t->threads);
     m->grad_norm = update == 0 ? norm : fmax(m->grad_norm, norm);
     return status;
 }
 
+/* Policy and value head; in the first rollouts, value.warmup_rollouts, the policy stays as it is. */
 static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
                                    grpo_error *err)
 {
+    int warm = !trainer_has_values(t) || t->step >= (uint64_t)t->config->value.warmup_rollouts;
+    int head = t->value_head.params != NULL;
     grpo_status status = GRPO_OK;
     if (t->value.m)
-        status = value_step_of(t, b, mb, m, update, err);
-    if (status == GRPO_OK && (!t->value.m || t->step >= (uint64_t)t->config->value.warmup_rollouts))
-        status = policy_step(t, b, mb, m, update, err);
+        status = trainer_value_network_step(t, b, mb, m, update, err);
+    if (status != GRPO_OK || (!warm && !head))
+        return status;
+    status = present_pass(t, b, mb, update > 0, err);
+    if (status == GRPO_OK && warm)
+        status = mini_batch_loss(t, b, mb, m, update == 0, err);
+    if (status == GRPO_OK && head)
+        status = trainer_value_head_loss(t, b, mb, m, err);
+    if (status == GRPO_OK)
+        status = mini_batch_gradient(t, b, mb, warm ? &t->grad_view : &t->value_head.alone, err);
+    if (status == GRPO_OK && warm)
+        status = policy_optimizer_step(t, m, update, err);
+    if (status == GRPO_OK && head)
+        status = trainer_value_head_step(t, m, update, err);
     return status;
 }
 

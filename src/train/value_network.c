@@ -1,5 +1,4 @@
 /* The value network of PPO. */
-#include <math.h>
 #include <string.h>
 
 #include "train/value_network.h"
@@ -198,41 +197,4 @@ grpo_status value_network_update(value_network *v, const grpo_algo *algo, value_
     mem_free(value);
     mem_free(grad);
     return status;
-}
-
-/* ---- checkpoints ---------------------------------------------------------------------------------------------------- */
-
-static const char *const PREFIXES[] = {"", "exp_avg.", "exp_avg_sq."};
-
-grpo_status value_network_save(const value_network *v, const char *folder, grpo_error *err)
-{
-    float *const arrays[] = {v->m->params, v->optimizer.m, v->optimizer.v};
-    checkpoint_arrays a = {"value.safetensors", &v->m->layout, PREFIXES, arrays, 3};
-    return checkpoint_write_arrays(folder, &a, err);
-}
-
-grpo_status value_network_restore(value_network *v, const char *folder, uint64_t optimizer_steps, grpo_error *err)
-{
-    float *const arrays[] = {v->m->params, v->optimizer.m, v->optimizer.v};
-    checkpoint_arrays a = {"value.safetensors", &v->m->layout, PREFIXES, arrays, 3};
-    v->optimizer.steps = optimizer_steps;
-    return checkpoint_read_arrays(folder, &a, err);
-}
-
-double explained_variance(const grpo_rows *rows, const double *value, const double *returns)
-{
-    double n = 0, mean[2] = {0, 0}, square[2] = {0, 0}; /* of the returns, of what is left of them */
-    size_t tokens = rows->offset[rows->count];
-    for (size_t i = 0; i < tokens; i++) {
-        if (rows->mask && !rows->mask[i])
-            continue;
-        const double x[2] = {returns[i], returns[i] - value[i]};
-        n++;
-        for (int k = 0; k < 2; k++) {
-            double d = x[k] - mean[k];
-            mean[k] += d / n;
-            square[k] += d * (x[k] - mean[k]);
-        }
-    }
-    return square[0] > 0 ? 1 - square[1] / square[0] : NAN;
 }

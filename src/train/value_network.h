@@ -9,7 +9,6 @@
 #define TRAIN_VALUE_NETWORK_H
 
 #include "grpo/algo.h"
-#include "train/checkpoint.h"
 #include "train/optimizer.h"
 #include "train/plan.h"
 #include "train/policy_pass.h"
@@ -55,12 +54,5 @@ typedef struct value_step {
 
 grpo_status value_network_update(value_network *v, const grpo_algo *algo, value_step *step, pool *threads,
                                  grpo_error *err);
-
-/* Its part of a checkpoint: value.safetensors (weights and moments). The optimiser's steps are the caller's to keep. */
-grpo_status value_network_save(const value_network *v, const char *folder, grpo_error *err);
-grpo_status value_network_restore(value_network *v, const char *folder, uint64_t optimizer_steps, grpo_error *err);
-
-/* 1 - Var(returns - value) / Var(returns) over the valid tokens; NaN where the returns do not vary. */
-double explained_variance(const grpo_rows *rows, const double *value, const double *returns);
 
 #endif

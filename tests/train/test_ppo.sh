@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PPO: the value network starts at 0, learns, and belongs to the checkpoint; memory policies and micro-batches change no
-# bit of either network.
+# PPO: values start at 0, learn, and belong to the checkpoint; memory policies and micro-batches change no bit of them or
+# of the policy.
 source "$(dirname "$0")/tiny.sh"
 
 for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
@@ -16,10 +16,14 @@ value: {learning_rate: 0.003}
 checkpoint: {every: 1, keep_last: 6}
 YAML
 
-"$grpo" train "$dir/run.yaml" output_dir="$dir/whole" --quiet
-whole=$(weights "$dir/whole" 6)
-[[ $whole == *value.safetensors* ]] || fail "the checkpoint has no value network"
-python3 - "$dir/whole/metrics.jsonl" <<'PY' || fail "the value network's metrics are not as they must be"
+# what GAE is fed from: a network of its own, or a head on the policy's trunk
+check_trunk() { # own or policy, learning rate
+    local run="$dir/$1" trunk="value.trunk=$1 value.learning_rate=$2"
+    "$grpo" train "$dir/run.yaml" $trunk output_dir="$run" --quiet
+    local whole
+    whole=$(weights "$run" 6)
+    [[ $whole == *value.safetensors* ]] || fail "$trunk: the checkpoint has no values"
+    python3 - "$run/metrics.jsonl" <<'PY' || fail "$trunk: the metrics of the values are not as they must be"
 import json, sys
 steps = [json.loads(line) for line in open(sys.argv[1])]
 assert steps[0]["value_mean"] == 0, "the head starts at zero"
@@ -31,35 +35,61 @@ mean = sum(s["reward"] for s in steps) / len(steps)
 assert abs(steps[-1]["value_mean"] - mean) < 0.25 * mean, (steps[-1]["value_mean"], mean)
 PY
 
-# killed after step 3, resumed: the same bits
-cp -r "$dir/whole" "$dir/torn"
-rm -r "$dir/torn/checkpoints/step-0000000"[456]
-"$grpo" train "$dir/run.yaml" output_dir="$dir/torn" --quiet --resume threads=3
-[ "$(weights "$dir/torn" 6)" = "$whole" ] || fail "resumed weights differ from the uninterrupted run's"
+    # killed after step 3, resumed: the same bits
+    cp -r "$run" "$dir/torn"
+    rm -r "$dir/torn/checkpoints/step-0000000"[456]
+    "$grpo" train "$dir/run.yaml" $trunk output_dir="$dir/torn" --quiet --resume threads=3
+    [ "$(weights "$dir/torn" 6)" = "$whole" ] || fail "$trunk: resumed weights differ from the uninterrupted run's"
+    rm -r "$dir/torn"
 
-for how in train.activations=recompute train.activations=checkpoint train.micro_batch_rows=20; do
-    "$grpo" train "$dir/run.yaml" output_dir="$dir/other" $how --quiet --overwrite
-    [ "$(weights "$dir/other" 6)" = "$whole" ] || fail "$how changes the weights"
-done
+    for how in train.activations=recompute train.activations=checkpoint train.micro_batch_rows=20; do
+        "$grpo" train "$dir/run.yaml" $trunk output_dir="$dir/other" $how --quiet --overwrite
+        [ "$(weights "$dir/other" 6)" = "$whole" ] || fail "$trunk: $how changes the weights"
+    done
 
-# only the value network learns during its warm-up
-"$grpo" train "$dir/run.yaml" output_dir="$dir/warm" value.warmup_rollouts=6 >"$dir/said" 2>&1
-grep -q '^algorithm  [a-z]*: advantage_estimator gae, .*loss clip, .*kl_coef ' "$dir/said" ||
-    fail "the run does not say what its algorithm is: $(head -c 400 "$dir/said")"
-"$grpo" export --model "$dir/warm" --out "$dir/exported" >/dev/null 2>&1
-python3 - "$dir/model" "$dir/exported" <<'PY' || fail "the policy moved during value.warmup_rollouts"
+    # only the values learn during their warm-up
+    "$grpo" train "$dir/run.yaml" $trunk output_dir="$dir/warm" value.warmup_rollouts=6 --overwrite >"$dir/said" 2>&1
+    grep -q '^algorithm  [a-z]*: advantage_estimator gae, .*loss clip, .*kl_coef ' "$dir/said" ||
+        fail "the run does not say what its algorithm is: $(head -c 400 "$dir/said")"
+    rm -rf "$dir/exported"
+    "$grpo" export --model "$dir/warm" --out "$dir/exported" >/dev/null 2>&1
+    python3 - "$dir/model" "$dir/exported" "$dir/warm/metrics.jsonl" <<'PY' || fail "$trunk: value.warmup_rollouts"
 import json, struct, sys
 def tensors(path):
     data = open(path + "/model.safetensors", "rb").read()
     n = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:8 + n])
     return {k: data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in header.items() if k != "__metadata__"}
-a, b = tensors(sys.argv[1]), tensors(sys.argv[2])
-assert a == b
+assert tensors(sys.argv[1]) == tensors(sys.argv[2]), "the policy moved"
+steps = [json.loads(line) for line in open(sys.argv[3])]
+assert steps[-1]["value_mean"] > 0, "the values did not"
 PY
+}
+check_trunk own 0.003
+check_trunk policy 0.01
+[ "$(weights "$dir/own" 6)" != "$(weights "$dir/policy" 6)" ] || fail "value.trunk makes no difference"
+whole=$(weights "$dir/own" 6)
+
+# on the policy's trunk the value loss moves the policy, value_coef as much as it says; an adapter's trunk too
+for coef in 0 1; do
+    "$grpo" train "$dir/run.yaml" value.trunk=policy value_coef=$coef output_dir="$dir/coef$coef" train.steps=1 --quiet
+done
+"$grpo" train "$dir/run.yaml" value.trunk=policy value_coef=0 train.micro_batch_rows=30 output_dir="$dir/coef" train.steps=1 --quiet
+policy_of() { sha256sum <"$1/checkpoints/step-00000001/model.safetensors"; }
+[ "$(policy_of "$dir/coef0")" = "$(policy_of "$dir/coef")" ] || fail "value_coef=0: two runs differ"
+[ "$(policy_of "$dir/coef0")" != "$(policy_of "$dir/coef1")" ] || fail "the value loss does not reach the trunk"
+"$grpo" train "$dir/run.yaml" value.trunk=policy lora.rank=4 output_dir="$dir/lora" --quiet
+for how in train.activations=recompute train.micro_batch_rows=20; do
+    "$grpo" train "$dir/run.yaml" value.trunk=policy lora.rank=4 $how output_dir="$dir/other" --quiet --overwrite
+    [ "$(weights "$dir/other" 6)" = "$(weights "$dir/lora" 6)" ] || fail "lora: $how changes the weights"
+done
+"$grpo" train "$dir/run.yaml" value.trunk=policy value.model="$dir/model" output_dir="$dir/wrong" --quiet 2>"$dir/said" &&
+    fail "value.model beside value.trunk=policy was accepted"
+grep -q 'keep one of them' "$dir/said" || fail "the refusal does not say why: $(cat "$dir/said")"
+
 # the default is the policy's trunk with a head of zeros, which a language model given by name is too
-"$grpo" train "$dir/run.yaml" output_dir="$dir/own" value.model="$dir/model" --quiet
-[ "$(weights "$dir/own" 6)" = "$whole" ] || fail "value.model=the policy gives other weights than the default"
+"$grpo" train "$dir/run.yaml" output_dir="$dir/named" value.model="$dir/model" --quiet
+[ "$(weights "$dir/named" 6)" = "$whole" ] || fail "value.model=the policy gives other weights than the default"
 "$grpo" train "$dir/run.yaml" output_dir="$dir/wrong" value.model="$shared/models/llama-value" --quiet 2>"$dir/said" &&
     fail "a value network with another vocabulary was accepted"
 grep -q 'vocabulary of 103' "$dir/said" || fail "the refusal does not say why: $(cat "$dir/said")"
