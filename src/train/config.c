@@ -108,7 +108,8 @@ static const schema_row algorithm_rows[] = {
              "`advantage_estimator` or `loss` to `library`."},
     {.key = "group_size", .type = SCHEMA_INT, AT(group_size), .initial = "8", .min = 1, .max = 4096, .unit = "completions",
      .help = "Completions sampled for each prompt (G). Larger groups give better baselines: 8 to 16. TRL 8, verl 1."},
-    {.key = "clip_epsilon", .type = SCHEMA_FLOAT, AT(clip_epsilon), .initial = "0.2", .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN,
+    {.key = "clip_epsilon", .type = SCHEMA_FLOAT, AT(clip_epsilon), .initial = "0.2",
+     .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN | SCHEMA_SHORTHAND,
      ANY_ABOVE_ZERO,
      .help = "Width of the clip on both sides: sets clip_epsilon_low and clip_epsilon_high. Smaller (0.1) when "
              "gradients explode."},

@@ -39,6 +39,7 @@ enum {
     SCHEMA_OPEN_MIN = 4, /* the minimum itself is not allowed */
     SCHEMA_OPEN_MAX = 8,
     SCHEMA_INT_SIZED = 16, /* a bool kept as int */
+    SCHEMA_SHORTHAND = 32, /* stands for other keys, which say more: never among what was changed */
 };
 
 typedef struct schema_strings {

@@ -193,6 +193,8 @@ void schema_put_changed(strbuf *out, const void *a, const void *b, const schema 
 {
     for (size_t i = 0; i < s->count; i++) {
         const schema_row *row = &s->rows[i];
+        if (row->flags & SCHEMA_SHORTHAND)
+            continue;
         strbuf x = STRBUF_INIT, y = STRBUF_INIT;
         schema_put_value(&x, a, row);
         schema_put_value(&y, b, row);
