@@ -30,7 +30,7 @@ measure() {
 if wanted grpo; then
     echo grpo >&2
     # shellcheck disable=SC2086
-    $run "$grpo" bench --model "$model" --precision f32 --threads "$THREADS" --json >"$out/grpo.json"
+    $run "$grpo" bench --model "$model" --threads "$THREADS" --json >"$out/grpo.json"
 fi
 measure trl torch,transformers,trl,datasets "$here/trl_step.py" "$out/hf"
 measure transformers torch,transformers "$here/transformers_generate.py" "$out/hf"

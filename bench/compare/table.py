@@ -4,6 +4,7 @@ import os
 import sys
 
 ORDER = ("grpo", "trl", "transformers", "llama_cpp")
+PRECISIONS = ("bf16_weights", "bf16")  # beside grpo's f32; the other programs compute in f32
 
 
 def number(x, digits=0, scale=1):
@@ -15,7 +16,12 @@ for name in ORDER:
     path = os.path.join(sys.argv[1], name + ".json")
     if os.path.exists(path):
         with open(path) as f:
-            rows.append({"program": name, **json.load(f)})
+            figures = json.load(f)
+        label = figures.get("program", name)
+        if "precision" in figures:
+            label += ", " + figures["precision"]
+        rows.append({**figures, "program": label})
+        rows += [{**figures[p], "program": f"{name}, {p}"} for p in PRECISIONS if p in figures]
 print("| program | prefill, tokens/s | decode 1 | 8 | 32 | 64 | step 32 x 128, s | peak, GiB |")
 print("| --- | --- | --- | --- | --- | --- | --- | --- |")
 for r in rows:

@@ -17,8 +17,8 @@ static const char HELP[] =
     "usage: grpo bench --model M [options]\n\n"
     "Measures this machine with a model: the ceiling of matrix products and of memory, prefill, decoding at batch\n"
     "1, 8, 32 and 64, and the training step \"32 x 128\" (4 prompts x 8 answers of exactly 128 tokens, one update,\n"
-    "no KL), each with its share of the ceiling; in f32 and with weights stored as bf16.\n\n"
-    "  --json             one JSON object; the figures with bf16 weights under \"bf16_weights\"\n"
+    "no KL), each with its share of the ceiling; in f32, with weights stored as bf16, and with products of bf16.\n\n"
+    "  --json             one JSON object: the figures in f32, and under \"bf16_weights\" and \"bf16\" the others\n"
     "  --precision P      only f32, bf16_weights or bf16\n"
     "  --steps N          training steps timed, the fastest counts (default 2; 0: none)\n"
     "  --memory-budget X  bytes (5G) for the step; default: what the machine has\n"
@@ -91,13 +91,13 @@ static json_t *result_json(const benchmark_result *r)
     return line;
 }
 
-/* The first precision's figures at the top, those of a second one under its name. */
+/* The first precision's figures at the top, those of the others under their names. */
 static void print_json(const benchmark_result *results, const model_precision *precision, int count)
 {
     json_t *line = result_json(&results[0]);
     json_object_set_new(line, "precision", json_string(model_precision_name(precision[0])));
-    if (count > 1)
-        json_object_set_new(line, model_precision_name(precision[1]), result_json(&results[1]));
+    for (int i = 1; i < count; i++)
+        json_object_set_new(line, model_precision_name(precision[i]), result_json(&results[i]));
     char *text = json_text(line);
     puts(text ? text : "{}");
     mem_free(text);
@@ -139,15 +139,16 @@ static grpo_status measure(benchmark_result *result, const model_files *files, m
     return status;
 }
 
-/* precision auto: f32, then bf16_weights. */
+/* precision auto: each of them in turn. */
 static grpo_status run(const char *path, int n_threads, model_precision precision, const benchmark_options *o, int json,
                        grpo_error *err)
 {
     pool *threads = NULL;
     model_files *files = NULL;
-    benchmark_result results[2];
-    const model_precision list[2] = {precision == MODEL_AUTO ? MODEL_F32 : precision, MODEL_BF16_WEIGHTS};
-    const int count = precision == MODEL_AUTO ? 2 : 1;
+    const model_precision all[] = {MODEL_F32, MODEL_BF16_WEIGHTS, MODEL_BF16};
+    const model_precision *list = precision == MODEL_AUTO ? all : &precision;
+    const int count = precision == MODEL_AUTO ? sizeof all / sizeof *all : 1;
+    benchmark_result results[sizeof all / sizeof *all];
     grpo_status status = pool_create(&threads, n_threads, err);
     if (status == GRPO_OK)
         status = model_files_open(&files, path, err);
