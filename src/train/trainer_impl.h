@@ -2,6 +2,7 @@
 #ifndef TRAIN_TRAINER_IMPL_H
 #define TRAIN_TRAINER_IMPL_H
 
+#include "base/lock.h"
 #include "rollout/group_sample.h"
 #include "train/checkpoint.h"
 #include "train/diagnose.h"
@@ -78,6 +79,7 @@ struct trainer {
     uint64_t step, steps, data_position, optimizer_steps_planned;
     double tokens_seen, kl_coef;
     char run_id[40];
+    folder_lock lock; /* of output_dir, as long as the run lives */
     char *checkpoints; /* folder */
     metrics_file metrics, samples;
     progress progress;

@@ -245,6 +245,22 @@ static grpo_status open_log(metrics_file *f, const char *folder, const char *nam
     return status;
 }
 
+/* Two runs in one folder would mix their lines and remove each other's checkpoints. */
+static grpo_status lock_run_folder(trainer *t, grpo_error *err)
+{
+    bool refused;
+    grpo_error why = {0};
+    grpo_status status = folder_lock_take(&t->lock, &refused, t->config->output_dir, &why);
+    if (refused)
+        trainer_say(t, "careful: this file system refuses locks (%s), so nothing keeps a second run out of output_dir",
+                    why.message);
+    if (status == GRPO_ERR_CONFIG)
+        return grpo_fail(err, status, "%s: wait for it or stop it, or set output_dir to another folder", why.message);
+    if (status != GRPO_OK && err)
+        *err = why;
+    return status;
+}
+
 static grpo_status refuse_earlier_run(trainer *t, grpo_error *err)
 {
     const char *folder = t->config->output_dir;
@@ -315,6 +331,8 @@ static grpo_status open_run_folder(trainer *t, grpo_error *err)
     grpo_status status = config_path && t->checkpoints ? GRPO_OK : mem_fail(err, "a file name", 0);
     if (status == GRPO_OK)
         status = file_make_folder(c->output_dir, err);
+    if (status == GRPO_OK)
+        status = lock_run_folder(t, err);
     if (status == GRPO_OK)
         status = refuse_earlier_run(t, err);
     if (status == GRPO_OK && t->options.resume)
@@ -458,7 +476,7 @@ grpo_status trainer_create(trainer **out, const train_config *config, const trai
     t->options = *options;
     t->kl_coef = config->algo.kl_coef;
     t->first_eval_accuracy = t->last_eval_accuracy = NAN;
-    t->metrics.fd = t->samples.fd = -1;
+    t->metrics.fd = t->samples.fd = t->lock.fd = -1;
     make_run_id(t->run_id);
     progress_init(&t->progress, options->sink, options->context, options->terminal, 1, 0);
     grpo_status status = setup(t, err);
@@ -515,6 +533,7 @@ void trainer_destroy(trainer *t)
     language_model_close(&t->lm);
     scoring_destroy(t->scoring);
     pool_destroy(t->threads);
+    folder_lock_release(&t->lock);
     mem_free(t->checkpoints);
     mem_free(t->plan_text);
     mem_free(t);
