@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
@@ -19,7 +21,8 @@ static const char HELP[] =
     "Answers prompts. TEXT is one user message, whose answer is printed as it is drawn (with --n or --logprobs as\n"
     "one JSON line, when complete). Otherwise JSON lines from FILE or stdin, {\"prompt\": text or messages},\n"
     "{\"messages\": [...]} or {\"ids\": [...]}, get \"completion\", \"completion_ids\" and \"finish\" added, with --n above 1\n"
-    "\"completions\", a list of such objects.\n\n"
+    "\"completions\", a list of such objects. All lines are read first; each is printed as soon as it and those before it\n"
+    "are complete.\n\n"
     "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --n N                answers per prompt (default 1)\n"
     "  --greedy             the most probable token each time\n"
@@ -60,11 +63,28 @@ typedef struct request {
     size_t n;
 } request;
 
+/* The one answer that is shown while it is drawn. */
+typedef struct terminal {
+    grpo_stream *stream; /* NULL: answers are printed as lines, when complete */
+    strbuf text;
+    size_t printed;
+} terminal;
+
+/* The lines that are printed when complete, in the order of the input. */
+typedef struct line_queue {
+    request *requests;     /* NULL: none */
+    rollout_group *groups; /* [count], as the requests */
+    int *left;             /* [count] answers still being drawn */
+    size_t count, next;    /* next: first that is not printed */
+} line_queue;
+
 typedef struct work {
     const arguments *a;
     session s;
     stop_strings stop;
-    grpo_stream *stream; /* streaming to the terminal */
+    terminal terminal;
+    line_queue lines;
+    grpo_error failure; /* of printing; status GRPO_OK: none */
 } work;
 
 /* ---- prompts --------------------------------------------------------------------------------------------------------- */
@@ -131,18 +151,37 @@ static grpo_status check_length(const work *w, const request *r, grpo_error *err
 
 /* ---- answers ------------------------------------------------------------------------------------------------------------ */
 
+static void flush_output(work *w)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && w->failure.status == GRPO_OK)
+        grpo_fail(&w->failure, GRPO_ERR_IO, "cannot write the output: %s", strerror(errno));
+}
+
+/* Prints what cannot be the beginning of a stop string; all of it when the answer is complete. */
+static void show_text(work *w, const char *text, size_t n, int complete)
+{
+    terminal *t = &w->terminal;
+    strbuf_append(&t->text, text, n);
+    if (t->text.failed && w->failure.status == GRPO_OK)
+        mem_fail(&w->failure, "an answer's text", t->text.length + n);
+    const size_t length = t->text.length, end = stop_strings_end(&w->stop, strbuf_text(&t->text), length);
+    const size_t held = w->stop.count && !complete && end == length ? w->stop.longest - 1 : 0;
+    if (end > t->printed + held) {
+        fwrite(t->text.data + t->printed, 1, end - held - t->printed, stdout);
+        t->printed = end - held;
+    }
+    flush_output(w);
+}
+
+/* After each token. An output that nobody takes ends all answers. */
 static int reached_stop(void *context, const int32_t *token, int n)
 {
     work *w = context;
-    if (w->stream) {
-        const char *text;
-        size_t length;
-        if (grpo_stream_push(w->stream, token[n - 1], &text, &length, NULL) == GRPO_OK) {
-            fwrite(text, 1, length, stdout);
-            fflush(stdout);
-        }
-    }
-    return stop_strings_reached(&w->stop, token, n);
+    const char *text;
+    size_t length;
+    if (w->terminal.stream && grpo_stream_push(w->terminal.stream, token[n - 1], &text, &length, NULL) == GRPO_OK)
+        show_text(w, text, length, 0);
+    return w->failure.status != GRPO_OK || stop_strings_reached(&w->stop, token, n);
 }
 
 static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, json_t *texts, grpo_error *err)
@@ -175,7 +214,7 @@ static grpo_status add_answer(work *w, json_t *object, const rollout_sample *s, 
     return GRPO_OK;
 }
 
-static grpo_status print_answers(work *w, request *r, const rollout_group *g, grpo_error *err)
+static grpo_status print_line(work *w, request *r, const rollout_group *g, grpo_error *err)
 {
     json_t *texts = w->a->n > 1 ? json_array() : NULL;
     grpo_status status = GRPO_OK;
@@ -198,28 +237,56 @@ static grpo_status print_answers(work *w, request *r, const rollout_group *g, gr
     return status;
 }
 
+/* An answer is complete: its line may be, and those that waited for it. */
+static void answer_finished(void *context, const rollout_group *group, int sample)
+{
+    (void)sample;
+    work *w = context;
+    line_queue *q = &w->lines;
+    if (!q->requests)
+        return;
+    q->left[group - q->groups]--;
+    const size_t first = q->next;
+    while (q->next < q->count && q->left[q->next] == 0 && w->failure.status == GRPO_OK) {
+        print_line(w, &q->requests[q->next], &q->groups[q->next], &w->failure);
+        q->next++;
+    }
+    if (q->next > first)
+        flush_output(w);
+}
+
 static grpo_status answer_all(work *w, request *requests, size_t count, grpo_error *err)
 {
     rollout_group *groups = mem_calloc(count, sizeof *groups);
-    if (!groups)
-        return mem_fail(err, "prompts", count * sizeof *groups);
-    for (size_t i = 0; i < count; i++)
+    int *left = mem_calloc(count, sizeof *left);
+    grpo_status status = groups && left ? GRPO_OK : mem_fail(err, "prompts", count * sizeof *groups);
+    for (size_t i = 0; i < count && status == GRPO_OK; i++) {
+        left[i] = w->a->n;
         groups[i] = (rollout_group){.prompt = requests[i].ids,
                                     .prompt_length = (int)requests[i].n,
                                     .id = i,
                                     .n_samples = w->a->n};
+    }
+    if (!w->terminal.stream)
+        w->lines = (line_queue){requests, groups, left, count, 0};
     rollout_options o = {.sampling = w->a->sampling,
                          .eos = w->s.lm.eos,
                          .n_eos = w->s.lm.n_eos,
                          .slots = w->a->session.slots,
-                         .stop = w->stop.count || w->stream ? reached_stop : NULL,
+                         .stop = reached_stop,
+                         .finished = answer_finished,
                          .context = w};
     rollout_counts counts;
-    grpo_status status = group_sample(&w->s.e, &w->s.lm.m->weights, groups, (int)count, &o, &counts, err);
-    for (size_t i = 0; i < count && status == GRPO_OK && requests[i].object; i++)
-        status = print_answers(w, &requests[i], &groups[i], err);
-    rollout_release(&w->s.e, groups, (int)count);
+    if (status == GRPO_OK) {
+        status = group_sample(&w->s.e, &w->s.lm.m->weights, groups, (int)count, &o, &counts, err);
+        rollout_release(&w->s.e, groups, (int)count);
+    }
+    if (w->failure.status != GRPO_OK) {
+        *err = w->failure;
+        status = err->status;
+    }
     mem_free(groups);
+    mem_free(left);
     return status;
 }
 
@@ -270,17 +337,19 @@ static grpo_status answer_text(work *w, const char *text, grpo_error *err)
     int streams = w->a->n == 1 && !w->a->logprobs; /* else the text is answered as the record {"prompt": text} */
     if (status == GRPO_OK && !streams && !(r.object = json_pack("{s:s}", "prompt", text)))
         status = grpo_fail(err, GRPO_ERR_FORMAT, "the prompt is not UTF-8");
+    grpo_stream **stream = &w->terminal.stream;
     if (status == GRPO_OK && streams)
-        status = grpo_stream_create(&w->stream, w->s.lm.tokenizer, 1, err);
+        status = grpo_stream_create(stream, w->s.lm.tokenizer, 1, err);
     if (status == GRPO_OK)
         status = answer_all(w, &r, 1, err);
     const char *rest;
     size_t length;
-    if (w->stream && grpo_stream_finish(w->stream, &rest, &length, NULL) == GRPO_OK)
-        fwrite(rest, 1, length, stdout);
-    if (w->stream)
+    if (*stream && grpo_stream_finish(*stream, &rest, &length, NULL) == GRPO_OK)
+        show_text(w, rest, length, 1);
+    if (*stream)
         putchar('\n');
-    grpo_stream_destroy(w->stream);
+    grpo_stream_destroy(*stream);
+    strbuf_deinit(&w->terminal.text);
     json_decref(r.object);
     grpo_tokenizer_free_ids(r.ids);
     return status;
@@ -328,8 +397,11 @@ static grpo_status run(const arguments *a, const char *input, grpo_error *err)
         status = language_model_need_text(&w.s.lm, err);
     if (status == GRPO_OK)
         status = is_text(input) ? answer_text(&w, input, err) : answer_file(&w, input, err);
-    if (status == GRPO_OK && (fflush(stdout) != 0 || ferror(stdout)))
-        status = grpo_fail(err, GRPO_ERR_IO, "cannot write the output: %s", strerror(errno));
+    flush_output(&w);
+    if (status == GRPO_OK && w.failure.status != GRPO_OK) {
+        *err = w.failure;
+        status = err->status;
+    }
     session_close(&w.s);
     return status;
 }

@@ -142,15 +142,15 @@ void stop_strings_init(stop_strings *s, const language_model *lm, const char *co
             s->longest = strlen(strings[i]);
 }
 
-static const char *first_stop(const stop_strings *s, const char *text, size_t length)
+size_t stop_strings_end(const stop_strings *s, const char *text, size_t length)
 {
-    const char *first = NULL;
+    size_t end = length;
     for (size_t i = 0; s && i < s->count; i++) {
         const char *at = memmem(text, length, s->strings[i], strlen(s->strings[i]));
-        if (at && (!first || at < first))
-            first = at;
+        if (at && (size_t)(at - text) < end)
+            end = (size_t)(at - text);
     }
-    return first;
+    return end;
 }
 
 int stop_strings_reached(const stop_strings *s, const int32_t *token, int n)
@@ -163,7 +163,7 @@ int stop_strings_reached(const stop_strings *s, const int32_t *token, int n)
     size_t length;
     if (grpo_tokenizer_decode(s->lm->tokenizer, token + n - tail, (size_t)tail, 1, &text, &length, NULL) != GRPO_OK)
         return 0;
-    int reached = first_stop(s, text, length) != NULL;
+    int reached = stop_strings_end(s, text, length) < length;
     grpo_tokenizer_free_text(text);
     return reached;
 }
@@ -176,10 +176,7 @@ grpo_status language_model_answer_text(const language_model *lm, const stop_stri
         status = grpo_tokenizer_decode(lm->tokenizer, token, (size_t)n, 1, text, length, err);
     if (status != GRPO_OK)
         return status;
-    const char *end = first_stop(stop, *text, *length);
-    if (end) {
-        *length = (size_t)(end - *text);
-        (*text)[*length] = 0;
-    }
+    *length = stop_strings_end(stop, *text, *length);
+    (*text)[*length] = 0;
     return GRPO_OK;
 }

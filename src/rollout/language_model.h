@@ -45,6 +45,8 @@ typedef struct stop_strings {
 } stop_strings;
 void stop_strings_init(stop_strings *s, const language_model *lm, const char *const *strings, size_t count);
 int stop_strings_reached(const stop_strings *s, const int32_t *token, int n);
+/* Bytes of the text before its first stop string: all of it where there is none. s may be NULL. */
+size_t stop_strings_end(const stop_strings *s, const char *text, size_t length);
 
 /* The text of an answer (special tokens left out, cut at the first stop string); free with
  * grpo_tokenizer_free_text. */

@@ -14,6 +14,16 @@ generate --n 3 "$d/record.jsonl" || fail "--n 3 FILE: $(cat "$d/err")"
 cmp -s "$d/text" "$d/out" || fail "a text and its record are answered otherwise: $(cat "$d/text" "$d/out")"
 [ "$(grep -o '"finish"' "$d/out" | wc -l)" = 3 ] || fail "not three answers: $(cat "$d/out")"
 
+# a text is shown while it is drawn: the completion, cut at a stop string wherever its tokens begin and end
+long="Name the days of the week."
+for stop in "" "day, " esda; do
+    generate --max-new-tokens 16 --greedy ${stop:+--stop "$stop"} "$long" || fail "stop '$stop': $(cat "$d/err")"
+    head -c -1 "$d/out" >"$d/text"
+    generate --max-new-tokens 16 --greedy ${stop:+--stop "$stop"} --logprobs "$long" || fail "stop '$stop' as a line"
+    python3 -c 'import json, sys; sys.stdout.write(json.load(open(sys.argv[1]))["completion"])' "$d/out" >"$d/completion" || fail "python3"
+    cmp -s "$d/text" "$d/completion" || fail "stop '$stop' shows '$(cat "$d/text")' for '$(cat "$d/completion")'"
+done
+
 # byte order mark, carriage returns, blank lines, null, fields of an earlier answer
 printf '\357\273\277{"prompt":"hi there"}\r\n  \r\n{"prompt":"hi there","ids":null,"completion":"old","finish":"old","note":1}\r\n' >"$d/dos.jsonl"
 generate "$d/dos.jsonl" || fail "a file of another system: $(cat "$d/err")"
