@@ -114,18 +114,42 @@ void file_map_forget(const file_map *map)
         madvise((void *)map->data, map->size, MADV_DONTNEED); /* a read-only mapping: nothing is lost */
 }
 
+/* /dev/stdout and the like mean what the caller of the program opened, wherever that leads. */
+static int means_open_file(const char *path)
+{
+    return strcmp(path, "/dev/stdout") == 0 || strcmp(path, "/dev/stderr") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+           strncmp(path, "/proc/", 6) == 0;
+}
+
+/* Where to write: w->path behind symbolic links, which stay, and w->temporary beside it, or NULL where something stands
+ * that no file may replace. */
+static grpo_status choose_names(file_writer *w, const char *path, grpo_error *err)
+{
+    struct stat info, link;
+    int exists = stat(path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode))
+        return grpo_fail(err, GRPO_ERR_IO, "cannot write %s: it is a folder", path);
+    int direct = exists && (!S_ISREG(info.st_mode) || means_open_file(path));
+    char *target = exists && !direct && lstat(path, &link) == 0 && S_ISLNK(link.st_mode) ? realpath(path, NULL) : NULL;
+    w->path = mem_strdup(target ? target : path);
+    free(target);
+    if (w->path && !direct) {
+        strbuf text = STRBUF_INIT;
+        strbuf_printf(&text, "%s.%ld.tmp", w->path, (long)getpid());
+        w->temporary = strbuf_detach(&text);
+    }
+    return w->path && (direct || w->temporary) ? GRPO_OK : mem_fail(err, "a file name", strlen(path));
+}
+
 grpo_status file_create(file_writer *w, const char *path, grpo_error *err)
 {
     memset(w, 0, sizeof *w);
-    strbuf temporary = STRBUF_INIT;
-    strbuf_printf(&temporary, "%s.%ld.tmp", path, (long)getpid());
-    w->temporary = strbuf_detach(&temporary);
-    w->path = mem_strdup(path);
-    if (!w->temporary || !w->path) {
+    grpo_status status = choose_names(w, path, err);
+    if (status != GRPO_OK) {
         file_abandon(w);
-        return mem_fail(err, "a file name", strlen(path));
+        return status;
     }
-    int fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = open(w->temporary ? w->temporary : path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     w->stream = fd < 0 ? NULL : fdopen(fd, "wb");
     if (!w->stream) {
         grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s (is the folder writable?)", path,
@@ -173,7 +197,7 @@ grpo_status file_commit(file_writer *w, grpo_error *err)
     if (fclose(w->stream) != 0 && !error)
         error = errno;
     w->stream = NULL;
-    if (!error && rename(w->temporary, w->path) != 0)
+    if (!error && w->temporary && rename(w->temporary, w->path) != 0)
         error = errno;
     if (error) {
         grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s%s", w->path, strerror(error),

@@ -24,11 +24,11 @@ void file_map_close(file_map *map);
 /* Takes the pages read so far out of the process's memory; they come back when they are read again. */
 void file_map_forget(const file_map *map);
 
-/* A file being written; nothing is visible at `path` until file_commit. Errors are sticky:
- * writes may go unchecked, file_commit reports the first failure. */
+/* A file being written; nothing is visible at `path` until file_commit, unless a device or a pipe stands there: that is
+ * written itself. A symbolic link stays, its target is replaced. Errors are sticky: writes may go unchecked, file_commit reports the first failure. */
 typedef struct file_writer {
     FILE *stream;
-    char *path, *temporary;
+    char *path, *temporary; /* temporary NULL: a device or a pipe */
     uint64_t written;
     int error; /* errno of the first failed write, 0 if none */
 } file_writer;

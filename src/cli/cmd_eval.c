@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/machine.h"
 #include "cli/args.h"
 #include "cli/cli.h"
@@ -31,7 +32,8 @@ static const char HELP[] =
     "  --system TEXT        a system message\n"
     "  --template TEXT      the prompt, with {field} placeholders\n"
     "  --raw                no chat template\n"
-    "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct\n"
+    "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct; the file appears\n"
+    "                       when it is complete\n"
     "  --slots N            answers decoded at once (default 64)\n"
     "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), default auto: as the file stores them\n"
     "  --threads N          default: all cores\n"
@@ -56,7 +58,8 @@ typedef struct arguments {
 } arguments;
 
 typedef struct output {
-    FILE *file;
+    file_writer file;
+    int wanted; /* --out was given, and the file is open */
     int quiet;
     double shown;
 } output;
@@ -65,7 +68,7 @@ static void write_answer(void *context, const data_record *record, int sample, c
                          const scored *score, const rollout_sample *drawn)
 {
     output *out = context;
-    if (!out->file)
+    if (!out->wanted)
         return;
     json_t *line = json_deep_copy(record->fields);
     json_object_set_new(line, "sample", json_integer(sample));
@@ -77,7 +80,12 @@ static void write_answer(void *context, const data_record *record, int sample, c
     json_object_set_new(line, "tokens", json_integer(item->tokens));
     json_object_set_new(line, "finish", json_string(finish_reason_name(drawn->finish)));
     char *text = json_text(line);
-    fprintf(out->file, "%s\n", text ? text : "{}");
+    if (text) {
+        file_write(&out->file, text, strlen(text));
+        file_write(&out->file, "\n", 1);
+    } else if (!out->file.error) {
+        out->file.error = ENOMEM;
+    }
     mem_free(text);
     json_decref(line);
 }
@@ -137,15 +145,19 @@ static grpo_status open_work(work *w, const arguments *a, grpo_error *err)
         status = data_view_all(&w->view, w->data, err);
     if (status == GRPO_OK)
         status = prompt_table_init(&w->prompts, &w->s.lm, w->data, a->raw ? TRAIN_CHAT_NEVER : TRAIN_CHAT_AUTO, err);
-    if (status == GRPO_OK && a->out && !(w->out.file = fopen(a->out, "w")))
-        status = grpo_fail(err, GRPO_ERR_IO, "cannot write %s: %s", a->out, strerror(errno));
+    if (status == GRPO_OK && a->out) {
+        status = file_create(&w->out.file, a->out, err);
+        w->out.wanted = status == GRPO_OK;
+    }
     return status;
 }
 
 static grpo_status close_work(work *w, grpo_status status, grpo_error *err)
 {
-    if (w->out.file && fclose(w->out.file) != 0 && status == GRPO_OK)
-        status = grpo_fail(err, GRPO_ERR_IO, "the answers could not be written: is the disk full?");
+    if (w->out.wanted && status == GRPO_OK)
+        status = file_commit(&w->out.file, err);
+    else if (w->out.wanted)
+        file_abandon(&w->out.file);
     prompt_table_deinit(&w->prompts);
     data_view_deinit(&w->view);
     data_close(w->data);

@@ -1,4 +1,5 @@
 /* The grpo command: finds the subcommand and runs it. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,16 @@ static void print_usage(FILE *out)
     fputs("\n`grpo COMMAND --help` explains a command.\n", out);
 }
 
+/* What a command printed may still fail to reach its destination. */
+static int check_output(int code)
+{
+    errno = 0;
+    if (code != 0 || (fflush(stdout) == 0 && !ferror(stdout)))
+        return code;
+    fprintf(stderr, "grpo: cannot write the output: %s\n", strerror(errno ? errno : EIO));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -32,14 +43,14 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
-        return 0;
+        return check_output(0);
     }
     for (int i = 0; commands[i].name; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             char name[64]; /* what getopt's messages begin with */
             snprintf(name, sizeof name, "grpo %s", commands[i].name);
             argv[1] = name;
-            return commands[i].run(argc - 1, argv + 1);
+            return check_output(commands[i].run(argc - 1, argv + 1));
         }
     fprintf(stderr, "grpo: there is no command '%s'; `grpo --help` lists them\n", argv[1]);
     return 2;
