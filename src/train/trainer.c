@@ -82,8 +82,11 @@ static grpo_status run_step(trainer *t, grpo_error *err)
     double trained_from = machine_seconds();
     if (status == GRPO_OK)
         status = trainer_advantages(t, &b, &m, err);
-    if (status == GRPO_OK)
+    if (status == GRPO_OK) {
         status = trainer_update(t, &b, &m, err);
+        if (status == GRPO_ERR_NUMERIC && t->config->log.samples) /* for whoever looks for the cause, which is what err says */
+            trainer_write_samples(t, &b, t->step + 1, NULL);
+    }
     if (status == GRPO_OK) {
         m.time_train = machine_seconds() - trained_from;
         m.time_step = machine_seconds() - began;
