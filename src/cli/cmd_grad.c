@@ -188,9 +188,11 @@ static grpo_status open_model(model **m, model_files **files, pool *threads, con
     if (status == GRPO_OK)
         status = model_load_as(m, *files, (model_load_options){.precision = o->precision, .trainable = !folder}, threads, err);
     if (status == GRPO_OK && folder)
-        status = adapter_open(&a, folder, &(*m)->config, err);
+        status = adapter_open(&a, folder, &(*m)->config, base, err);
     if (status == GRPO_OK && folder)
         model_attach_adapter(*m, a);
+    if (status == GRPO_OK && folder && a->other_base)
+        session_warn_other_base(a->other_base, base);
     mem_free(path);
     mem_free(base);
     mem_free(beside);

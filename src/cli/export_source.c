@@ -8,14 +8,17 @@
 #include "base/mem.h"
 #include "cli/export_source.h"
 #include "cli/export_target.h"
+#include "cli/session.h"
 #include "train/checkpoint.h"
 
 static grpo_status open_adapter(export_source *s, const char *folder, grpo_error *err)
 {
-    grpo_status status = adapter_files_open(&s->adapter, folder, model_files_config(s->files), err);
+    grpo_status status = adapter_files_open(&s->adapter, folder, model_files_config(s->files), model_files_path(s->files), err);
     if (status != GRPO_OK)
         return status;
     s->adapted = 1;
+    if (s->adapter.other_base)
+        session_warn_other_base(s->adapter.base, model_files_path(s->files));
     status = adapter_merge_init(&s->merge, s->files, &s->adapter, err);
     s->e.read = adapter_merge_read;
     s->e.context = &s->merge;

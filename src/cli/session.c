@@ -24,6 +24,11 @@ static void say_precision(const session *s, const session_options *o)
         fprintf(stderr, "precision: %s%s\n", model_precision_name(m->precision), o->precision == MODEL_AUTO ? " (auto)" : "");
 }
 
+void session_warn_other_base(const char *made_for, const char *path)
+{
+    fprintf(stderr, "grpo: WARNING: the adapter was made for \"%s\", and the model is %s\n", made_for, path);
+}
+
 grpo_status session_open(session *s, const session_options *o, grpo_error *err)
 {
     memset(s, 0, sizeof *s);
@@ -51,6 +56,9 @@ grpo_status session_open(session *s, const session_options *o, grpo_error *err)
                             .kv_blocks = (int)blocks};
         status = engine_init(&s->e, s->lm.m, s->threads, plan, err);
     }
+    const model_adapter *a = status == GRPO_OK ? s->lm.m->adapter : NULL;
+    if (a && a->other_base)
+        session_warn_other_base(a->other_base, model_files_path(s->lm.files));
     if (status == GRPO_OK)
         say_precision(s, o);
     else

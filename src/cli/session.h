@@ -28,4 +28,7 @@ int session_parse_precision(model_precision *p, const char *command, const char 
 grpo_status session_open(session *s, const session_options *options, grpo_error *err);
 void session_close(session *s);
 
+/* An adapter beside a model that has another name than the one it was made for: possible, and rarely meant. */
+void session_warn_other_base(const char *made_for, const char *path);
+
 #endif

@@ -226,11 +226,11 @@ static grpo_status load(model_adapter *a, const adapter_files *f, grpo_error *er
     return status;
 }
 
-grpo_status adapter_open(model_adapter **out, const char *folder, const model_config *config, grpo_error *err)
+grpo_status adapter_open(model_adapter **out, const char *folder, const model_config *config, const char *model, grpo_error *err)
 {
     adapter_files f;
     *out = NULL;
-    grpo_status status = adapter_files_open(&f, folder, config, err);
+    grpo_status status = adapter_files_open(&f, folder, config, model, err);
     if (status != GRPO_OK)
         return status;
     model_adapter *a = mem_calloc(1, sizeof *a);
@@ -241,6 +241,8 @@ grpo_status adapter_open(model_adapter **out, const char *folder, const model_co
     status = a && a->modules ? lay_out(a, err) : mem_fail(err, "the adapter", sizeof *a);
     if (status == GRPO_OK)
         status = load(a, &f, err);
+    if (status == GRPO_OK && f.other_base && !(a->other_base = mem_strdup(f.base)))
+        status = mem_fail(err, "a file name", strlen(f.base));
     adapter_files_close(&f);
     if (status == GRPO_OK)
         *out = a;
@@ -256,6 +258,7 @@ void adapter_destroy(model_adapter *a)
     model_layout_deinit(&a->layout);
     mem_arena_deinit(&a->arena);
     mem_free(a->modules);
+    mem_free(a->other_base);
     mem_free(a);
 }
 

@@ -18,6 +18,7 @@ typedef struct model_adapter {
     model_layout layout; /* lora_A and lora_B of each module, under PEFT's names */
     mem_arena arena;
     float *params; /* [layout.total] */
+    char *other_base; /* the model it was made for, where that has another name than its model here; NULL: the same */
 } model_adapter;
 
 /* targets: names of modules as PEFT takes them in target_modules, matched at the end of the full name ("q_proj",
@@ -35,8 +36,8 @@ typedef struct adapter_request {
  * the seed and of the module's place. A target that names nothing, or experts, is refused. */
 grpo_status adapter_create(model_adapter **out, const model_config *config, const adapter_request *request, grpo_error *err);
 
-/* One that PEFT or a run saved. */
-grpo_status adapter_open(model_adapter **out, const char *folder, const model_config *config, grpo_error *err);
+/* One that PEFT or a run saved. model: the path of the model that it is put beside, or NULL. */
+grpo_status adapter_open(model_adapter **out, const char *folder, const model_config *config, const char *model, grpo_error *err);
 void adapter_destroy(model_adapter *a);
 
 /* Lets the layers of w see the matrices in base [layout.total]; w stays valid while base is. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -109,6 +110,54 @@ static grpo_status pattern_value(double *out, const json_t *patterns, const char
     return GRPO_OK;
 }
 
+/* ---- the base's name --------------------------------------------------------------------------- */
+
+/* Does a GGUF file's name end here, but for its quantisation ("-Q4_K_M.gguf", ".f16.gguf", ".gguf")? */
+static int is_gguf_rest(const char *text)
+{
+    static const char *const kinds[] = {"gguf", "q", "iq", "f16", "f32", "bf16"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if ((*text == '.' || *text == '-' || *text == '_') && strncasecmp(text + 1, kinds[i], strlen(kinds[i])) == 0)
+            return 1;
+    return 0;
+}
+
+/* The part of a path that names a model, and its length. */
+static const char *model_name(const char *path, size_t *length)
+{
+    static const char cache[] = "/models--"; /* …/models--OWNER--NAME/snapshots/REVISION */
+    const char *in_cache = strstr(path, cache), *snapshots = in_cache ? strstr(in_cache, "/snapshots/") : NULL;
+    const char *end = snapshots ? snapshots : path + strlen(path), *name;
+    while (end > path + 1 && end[-1] == '/')
+        end--;
+    for (name = end; name > path && name[-1] != '/'; name--)
+        if (snapshots && name - 2 > in_cache && memcmp(name - 2, "--", 2) == 0)
+            break;
+    *length = (size_t)(end - name);
+    return name;
+}
+
+int adapter_same_base(const char *base, const char *model)
+{
+    size_t n, m;
+    const char *wanted = model_name(base, &n), *given = model_name(model, &m);
+    if (n == m && memcmp(wanted, given, n) == 0)
+        return 1;
+    int is_gguf = m > 5 && strncasecmp(given + m - 5, ".gguf", 5) == 0;
+    return is_gguf && n < m && strncasecmp(wanted, given, n) == 0 && is_gguf_rest(given + n);
+}
+
+/* Completes the message about an adapter that does not fit. */
+static grpo_status misfit(const adapter_files *f, const char *model, grpo_status status, grpo_error *err)
+{
+    if (!err || !model)
+        return status;
+    size_t n = strlen(err->message);
+    snprintf(err->message + n, sizeof err->message - n, "; the adapter was made for \"%s\", the model is %s",
+             f->base ? f->base : "?", model);
+    return status;
+}
+
 /* ---- tensors ------------------------------------------------------------------------------------ */
 
 static const safetensors_tensor *find(const adapter_files *f, const char *module, const char *end)
@@ -128,7 +177,8 @@ float adapter_scale(double alpha, int rank, int rslora)
     return (float)(alpha / (rslora ? sqrt((double)rank) : (double)rank));
 }
 
-static grpo_status add_module(adapter_files *f, const model_tensor *t, const json_t *config, const char *where, grpo_error *err)
+static grpo_status add_module(adapter_files *f, const model_tensor *t, const json_t *config, const char *where, const char *model,
+                              grpo_error *err)
 {
     adapter_module m = {.role = t->role, .layer = t->layer, .in = t->columns, .out = t->rows};
     snprintf(m.name, sizeof m.name, "%.*s", (int)(strlen(t->name) - strlen(".weight")), t->name);
@@ -152,15 +202,18 @@ static grpo_status add_module(adapter_files *f, const model_tensor *t, const jso
         return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: %s is stored as %s (F32, F16 and BF16 are supported)",
                          f->tensors.path, m.name, safetensors_dtype_name(a->dtype > SAFETENSORS_BF16 ? a->dtype : b->dtype));
     if (a->rank != 2 || b->rank != 2 || a->shape[0] != m.rank || a->shape[1] != m.in || b->shape[0] != m.out ||
-        b->shape[1] != m.rank)
-        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: the matrices of %s must be [%d, %d] and [%d, %d] for this model",
-                         f->tensors.path, m.name, m.rank, m.in, m.out, m.rank);
+        b->shape[1] != m.rank) {
+        status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: the matrices of %s must be [%d, %d] and [%d, %d] for this model",
+                           f->tensors.path, m.name, m.rank, m.in, m.out, m.rank);
+        return misfit(f, model, status, err);
+    }
     f->modules[f->count++] = m;
     return GRPO_OK;
 }
 
 /* Lists the modules that have matrices. All tensors are in pairs of a listed module, or one is refused. */
-static grpo_status list_modules(adapter_files *f, const model_config *c, const json_t *config, const char *where, grpo_error *err)
+static grpo_status list_modules(adapter_files *f, const model_config *c, const json_t *config, const char *where, const char *model,
+                                grpo_error *err)
 {
     size_t n = f->tensors.n_tensors / 2 + 1;
     model_tensor_walk w = {.config = c};
@@ -169,25 +222,28 @@ static grpo_status list_modules(adapter_files *f, const model_config *c, const j
         return mem_fail(err, "the adapter's modules", n * sizeof *f->modules);
     while (model_tensor_next(&w))
         if (adapter_role_is_linear(w.tensor.role)) {
-            grpo_status status = add_module(f, &w.tensor, config, where, err);
+            grpo_status status = add_module(f, &w.tensor, config, where, model, err);
             if (status != GRPO_OK)
                 return status;
         }
-    if (f->count == 0)
-        return grpo_fail(err, GRPO_ERR_FORMAT, "%s: no tensor belongs to a linear layer of this model", f->tensors.path);
+    grpo_status status = GRPO_OK;
+    if (f->count == 0) {
+        status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: no tensor belongs to a linear layer of this model", f->tensors.path);
+        return misfit(f, model, status, err);
+    }
     if ((size_t)f->count * 2 == f->tensors.n_tensors)
         return GRPO_OK;
-    for (size_t i = 0; i < f->tensors.n_tensors; i++) {
+    for (size_t i = 0; i < f->tensors.n_tensors && status == GRPO_OK; i++) {
         const char *name = f->tensors.tensors[i].name;
         int known = 0;
         for (int m = 0; m < f->count && !known; m++)
             known = &f->tensors.tensors[i] == find(f, f->modules[m].name, A_END) ||
                     &f->tensors.tensors[i] == find(f, f->modules[m].name, B_END);
         if (!known)
-            return grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: tensor %s belongs to no linear layer of this model",
-                             f->tensors.path, name);
+            status = grpo_fail(err, GRPO_ERR_UNSUPPORTED, "%s: tensor %s belongs to no linear layer of this model",
+                               f->tensors.path, name);
     }
-    return GRPO_OK;
+    return status == GRPO_OK ? status : misfit(f, model, status, err);
 }
 
 static grpo_status open_tensors(adapter_files *f, grpo_error *err)
@@ -213,7 +269,8 @@ static grpo_status parse_config(json_t **out, char **where, const char *folder, 
     return json_parse_file(out, *where, MAX_CONFIG, err);
 }
 
-grpo_status adapter_files_open(adapter_files *f, const char *folder, const model_config *config, grpo_error *err)
+grpo_status adapter_files_open(adapter_files *f, const char *folder, const model_config *config, const char *model,
+                               grpo_error *err)
 {
     json_t *json = NULL;
     char *where = NULL;
@@ -224,7 +281,8 @@ grpo_status adapter_files_open(adapter_files *f, const char *folder, const model
     if (status == GRPO_OK)
         status = open_tensors(f, err);
     if (status == GRPO_OK)
-        status = list_modules(f, config, json, where, err);
+        status = list_modules(f, config, json, where, model, err);
+    f->other_base = model && f->base && f->base[0] && !adapter_same_base(f->base, model);
     json_decref(json);
     mem_free(where);
     if (status != GRPO_OK)

@@ -25,6 +25,7 @@ float adapter_scale(double alpha, int rank, int rslora);
 typedef struct adapter_files {
     char *path;
     char *base;    /* base_model_name_or_path as written, or NULL */
+    int other_base; /* that is another name than the model's */
     int rank;      /* "r"; a module may differ (rank_pattern) */
     double alpha;  /* "lora_alpha" */
     int rslora;
@@ -33,13 +34,19 @@ typedef struct adapter_files {
     safetensors_file tensors;
 } adapter_files;
 
-/* Opens an adapter for a model. Every tensor must belong to a linear module of the model and fit it;
- * what PEFT offers beyond plain LoRA (DoRA, biases, modules_to_save, …) is refused by name. */
-grpo_status adapter_files_open(adapter_files *f, const char *folder, const model_config *config, grpo_error *err);
+/* Opens an adapter for a model, whose path is `model` (NULL: not known). Every tensor must belong to a linear module of
+ * the model and fit it, else the message names both models; what PEFT offers beyond plain LoRA (DoRA, biases,
+ * modules_to_save, …) is refused by name. */
+grpo_status adapter_files_open(adapter_files *f, const char *folder, const model_config *config, const char *model,
+                               grpo_error *err);
 void adapter_files_close(adapter_files *f);
 
 /* A module's matrices: a[rank][in], b[out][rank]. Values that are not finite are refused. */
 grpo_status adapter_files_read(const adapter_files *f, int module, float *a, float *b, grpo_error *err);
+
+/* Do base_model_name_or_path and the path of a model mean one model, as far as names tell? The last parts of both are
+ * compared; of a folder in the Hugging Face cache the model's name, of a GGUF file what stands before its quantisation. */
+int adapter_same_base(const char *base, const char *model);
 
 /* Does this folder hold an adapter (and not a model)? */
 int adapter_is_folder(const char *path);

@@ -26,10 +26,10 @@ grpo_status language_model_need_text(const language_model *lm, grpo_error *err)
     return grpo_fail(err, lm->text_fault.status, "no text without a tokenizer: %s", lm->text_fault.message);
 }
 
-static grpo_status attach_adapter(model *m, const char *folder, grpo_error *err)
+static grpo_status attach_adapter(model *m, const char *folder, const char *path, grpo_error *err)
 {
     model_adapter *a;
-    grpo_status status = adapter_open(&a, folder, &m->config, err);
+    grpo_status status = adapter_open(&a, folder, &m->config, path, err);
     if (status == GRPO_OK)
         model_attach_adapter(m, a);
     return status;
@@ -46,7 +46,7 @@ static grpo_status open_all(language_model *lm, const char *path, const char *ad
     if (status == GRPO_OK)
         status = model_load_as(&lm->m, lm->files, options, threads, err);
     if (status == GRPO_OK && adapter)
-        status = attach_adapter(lm->m, adapter, err);
+        status = attach_adapter(lm->m, adapter, path, err);
     return status;
 }
 

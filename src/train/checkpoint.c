@@ -489,7 +489,7 @@ static grpo_status check_kind(const char *path, const char *base, const model *m
     if (!m->adapter)
         return GRPO_OK;
     adapter_files f;
-    grpo_status status = adapter_files_open(&f, path, &m->config, err);
+    grpo_status status = adapter_files_open(&f, path, &m->config, NULL, err);
     if (status != GRPO_OK)
         return status;
     int same = f.count == m->adapter->count;

@@ -65,6 +65,9 @@ grpo_status trainer_open_model(trainer *t, grpo_error *err)
     if (status != GRPO_OK)
         return status;
     t->adapter_given = t->lm.m->adapter != NULL;
+    if (t->adapter_given && t->lm.m->adapter->other_base)
+        trainer_say(t, "WARNING: the adapter was made for \"%s\", and the model is %s", t->lm.m->adapter->other_base,
+                    model_files_path(t->lm.files));
     if (t->adapter_given)
         status = check_given_adapter(t, t->lm.m->adapter, err);
     else if (c->lora.rank > 0)

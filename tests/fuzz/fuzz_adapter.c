@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     adapter_files f;
     grpo_error err;
     scratch_split(names, 2, data, size);
-    if (adapter_files_open(&f, scratch_path(NULL), base_model(), &err) != GRPO_OK)
+    if (adapter_files_open(&f, scratch_path(NULL), base_model(), "model", &err) != GRPO_OK)
         return 0;
     for (int i = 0; i < f.count; i++) {
         const adapter_module *m = &f.modules[i];

@@ -18,7 +18,7 @@ static adapter_files open_adapter(const char *folder, model_files **base)
     assert_ok(adapter_base_path(&path, folder, &err), err);
     assert_ok(model_files_open(base, path, &err), err);
     mem_free(path);
-    assert_ok(adapter_files_open(&f, folder, model_files_config(*base), &err), err);
+    assert_ok(adapter_files_open(&f, folder, model_files_config(*base), NULL, &err), err);
     return f;
 }
 
@@ -110,9 +110,38 @@ static void an_adapter_of_another_model_is_refused(void **state)
     model_files *other;
     adapter_files f;
     assert_ok(model_files_open(&other, test_shared_path("models/qwen2"), &err), err);
-    assert_int_equal(adapter_files_open(&f, test_shared_path("models/lora/llama-tied-r4"), model_files_config(other), &err), GRPO_ERR_FORMAT);
+    assert_int_equal(adapter_files_open(&f, test_shared_path("models/lora/llama-tied-r4"), model_files_config(other),
+                                        "/models/other", &err),
+                     GRPO_ERR_FORMAT);
     assert_non_null(strstr(err.message, "must be ["));
+    assert_non_null(strstr(err.message, "made for \"../../llama-tied\", the model is /models/other"));
     model_files_close(other);
+}
+
+static void bases_are_compared_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *base, *model;
+        int same;
+    } cases[] = {
+        {"HuggingFaceTB/SmolLM2-135M", "/models/SmolLM2-135M", 1},
+        {"HuggingFaceTB/SmolLM2-135M", "SmolLM2-135M//", 1},
+        {"/a/run/", "../b/run", 1},
+        {"Qwen/Qwen3-0.6B", "/hub/models--Qwen--Qwen3-0.6B/snapshots/c1899de289a04d12100db370d81485cdf75e47ca", 1},
+        {"Qwen/Qwen3-0.6B", "/hub/models--Qwen--Qwen3-0.6B-Base/snapshots/da87bfb608c14b7cf20ba1ce41287e8de496c0cd/", 0},
+        {"/hub/models--gpt2/snapshots/607a30d783dfa663caf39e06633721c8d4cfcd7e", "gpt2", 1},
+        {"HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.Q4_1.gguf", 1},
+        {"HuggingFaceTB/SmolLM2-135M-Instruct", "/m/smollm2-135m-instruct-bf16.gguf", 1},
+        {"HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct.gguf", 1},
+        {"HuggingFaceTB/SmolLM2-135M", "SmolLM2-135M-Instruct.Q4_1.gguf", 0},
+        {"HuggingFaceTB/SmolLM2-135M", "SmolLM2-135M-Instruct", 0},
+        {"HuggingFaceTB/SmolLM2-135M", "SmolLM2-360M", 0},
+        {"a", "/", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (adapter_same_base(cases[i].base, cases[i].model) != cases[i].same)
+            fail_msg("%s and %s", cases[i].base, cases[i].model);
 }
 
 /* Rewrites one key of adapter_config.json and expects a refusal that names it. */
@@ -138,7 +167,7 @@ static void what_is_not_plain_lora_is_refused(void **state)
         json_object_set_new(config, cases[i][0], json_loads(cases[i][1], JSON_DECODE_ANY, NULL));
         assert_ok(json_write_file(path, config, &err), err);
         json_decref(config);
-        if (adapter_files_open(&g, folder, model_files_config(base), &err) == GRPO_OK)
+        if (adapter_files_open(&g, folder, model_files_config(base), NULL, &err) == GRPO_OK)
             fail_msg("%s = %s was accepted", cases[i][0], cases[i][1]);
         if (!strstr(err.message, cases[i][0]) && !strstr(err.message, "pattern"))
             fail_msg("\"%s\" does not mention %s", err.message, cases[i][0]);
@@ -166,7 +195,7 @@ static void ranks_and_alphas_may_differ_by_module(void **state)
     json_object_set_new(config, "alpha_pattern", json_pack("{s:i}", "layers.1.self_attn.q_proj", 40));
     assert_ok(json_write_file(path, config, &err), err);
     json_decref(config);
-    assert_ok(adapter_files_open(&g, folder, model_files_config(base), &err), err);
+    assert_ok(adapter_files_open(&g, folder, model_files_config(base), NULL, &err), err);
     for (int i = 0; i < g.count; i++)
         assert_true(g.modules[i].scale == (g.modules[i].layer == 1 && g.modules[i].role == MODEL_T_Q ? 10 : 2));
     adapter_files_close(&f);
@@ -180,6 +209,7 @@ int main(void)
         cmocka_unit_test(merged_weights_are_pefts),
         cmocka_unit_test(written_adapters_are_read_back),
         cmocka_unit_test(an_adapter_of_another_model_is_refused),
+        cmocka_unit_test(bases_are_compared_by_name),
         cmocka_unit_test(what_is_not_plain_lora_is_refused),
         cmocka_unit_test(ranks_and_alphas_may_differ_by_module),
     };

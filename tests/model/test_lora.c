@@ -48,7 +48,7 @@ static void open_adapted(subject *s, const char *name)
     assert_ok(pool_create(&s->threads, 2, &err), err);
     assert_ok(model_files_open(&s->files, base, &err), err);
     assert_ok(model_load(&s->m, s->files, 0, s->threads, &err), err);
-    assert_ok(adapter_open(&a, folder, &s->m->config, &err), err);
+    assert_ok(adapter_open(&a, folder, &s->m->config, NULL, &err), err);
     model_attach_adapter(s->m, a);
     snprintf(path, sizeof path, "%s/golden/golden.json", s->folder);
     assert_ok(json_parse_file(&s->golden, path, 1 << 26, &err), err);
