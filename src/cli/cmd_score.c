@@ -13,7 +13,8 @@
 
 static const char HELP[] =
     "usage: grpo score --reward SPEC [--weight W] [--reward SPEC ...] [options] [FILE]\n\n"
-    "Reads one JSON object a line, from FILE or stdin: \"completion\" is the model's text, \"answer\" the reference.\n"
+    "Reads one JSON object a line, from FILE or stdin: \"completion\" is the model's text (or messages, of which the last\n"
+    "counts), \"answer\" the reference.\n"
     "Writes it with \"reward\" (null where it could not be scored), the \"parts\" of several rewards by name, and what\n"
     "a kind of reward adds. With --reward math and a field \"gold\", \"gold\" is the reference, \"answer\" the model's\n"
     "whole text, and \"correct\" is added: true, false, or null for what cannot be verified.\n\n"
@@ -45,6 +46,7 @@ typedef struct options {
     long batch;
     int explain;
     int math; /* one of the rewards is math: "gold" has a meaning */
+    int text_elsewhere; /* one of the rewards may find what it scores in other fields than the completion's */
     grpo_reward_set *set;
 } options;
 
@@ -80,7 +82,30 @@ static const char *message_text(const json_t *value, size_t *length)
     return json_string_value(content);
 }
 
-static void read_record(const options *o, const json_t *object, grpo_reward_record *r, char *owned[2])
+static const char *kind_of(const json_t *value)
+{
+    if (!value)
+        return "missing (--field names another)";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return json_array_size(value) ? "a list whose last item has no text as its \"content\"" : "an empty list";
+    case JSON_TRUE: return "true";
+    case JSON_FALSE: return "false";
+    default: return "null";
+    }
+}
+
+/* Without the model's text most rewards would be those of an empty answer. */
+static grpo_status need_completion(const options *o, const grpo_reward_record *r, const json_t *value, const char *field,
+                                   grpo_error *err)
+{
+    if (r->completion || (o->text_elsewhere && (!value || json_is_null(value))))
+        return GRPO_OK;
+    return grpo_fail(err, GRPO_ERR_FORMAT, "\"%s\" must be the model's text, or messages of which the last is: it is %s", field,
+                     kind_of(value));
+}
+
+static grpo_status read_record(const options *o, const json_t *object, grpo_reward_record *r, char *owned[2], grpo_error *err)
 {
     const char *field = o->reward.field ? o->reward.field : "completion";
     memset(r, 0, sizeof *r);
@@ -93,12 +118,13 @@ static void read_record(const options *o, const json_t *object, grpo_reward_reco
     if (o->math && json_object_get(object, "gold")) {
         r->completion = text_field(object, "answer", &r->completion_length, &owned[0]);
         r->answer = text_field(object, "gold", &r->answer_length, &owned[1]);
-        return;
+        return need_completion(o, r, json_object_get(object, "answer"), "answer", err);
     }
     r->completion = text_field(object, field, &r->completion_length, &owned[0]);
     if (!r->completion)
         r->completion = message_text(json_object_get(object, field), &r->completion_length);
     r->answer = text_field(object, "answer", &r->answer_length, &owned[1]);
+    return need_completion(o, r, json_object_get(object, field), field, err);
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -154,7 +180,8 @@ static grpo_status score_batch(void *context, json_t **objects, size_t n, size_t
     char *(*owned)[2] = mem_calloc(n, sizeof *owned);
     grpo_status status = records && scores && total && owned ? GRPO_OK : mem_fail(err, "a batch of records", n * sizeof *records);
     for (size_t i = 0; i < n && status == GRPO_OK; i++)
-        read_record(o, objects[i], &records[i], owned[i]);
+        if ((status = read_record(o, objects[i], &records[i], owned[i], err)) != GRPO_OK)
+            *bad = i;
     if (status == GRPO_OK)
         status = reward_set_score_details(o->set, records, n, scores, total, o->explain ? REWARD_EXPLAIN : REWARD_FIELDS, err);
     for (size_t i = 0; i < n && status == GRPO_OK; i++) {
@@ -238,6 +265,7 @@ static int set_item_option(options *o, int option, const char *value)
 
 static int read_option(options *o, int option, const char *value)
 {
+    static const char *const free_kinds[] = {"code", "command", "library", "http", "https"}; /* a program's file, any record */
     int batch;
     char kind[32];
     switch (option) {
@@ -247,6 +275,8 @@ static int read_option(options *o, int option, const char *value)
         o->items[o->count++] = (grpo_reward_item){.spec = value, .weight = 1};
         reward_kind_of(kind, value);
         o->math |= strcmp(kind, "math") == 0;
+        for (size_t i = 0; i < sizeof free_kinds / sizeof *free_kinds; i++)
+            o->text_elsewhere |= strcmp(kind, free_kinds[i]) == 0;
         return 1;
     case 'w': case 'g': case 'n': case 'W': case 'o': case 'k': case 'a': case 'A': return set_item_option(o, option, value);
     case 'e': return o->explain = 1;

@@ -33,6 +33,25 @@ printf '%s\n' '{"completion":"x"}' | score --reward math | grep -q '"reward":nul
 message=$(printf '%s\n' '{"completion":"1","answer":"1"}' '{"a":' | score --reward math 2>&1 >/dev/null)
 [ $? = 1 ] || fail "exit code of a bad line"
 case "$message" in *stdin:2:*) ;; *) fail "bad line: $message" ;; esac
+# without the model's text there is nothing to score: no 0 that looks like a wrong answer
+refused() { # LINE REASON arguments
+    local line=$1 reason=$2 out; shift 2
+    out=$(printf '{"completion":"1","answer":"1"}\n%s\n' "$line" | score --batch 1 "$@" 2>&1 >/dev/null) && fail "$line was scored"
+    [ "$out" = "grpo score: stdin:2: $reason" ] || fail "$line: $out"
+}
+text="must be the model's text, or messages of which the last is: it is"
+for reward in math format:.* length:max=5; do
+    refused '{"answer":"4"}' "\"completion\" $text missing (--field names another)" --reward "$reward"
+    refused '{"completion":null,"answer":"4"}' "\"completion\" $text null" --reward "$reward"
+    refused '{"completion":true,"answer":"4"}' "\"completion\" $text true" --reward "$reward"
+    refused '{"completion":{"a":"4"},"answer":"4"}' "\"completion\" $text an object" --reward "$reward"
+    refused '{"completion":[],"answer":"4"}' "\"completion\" $text an empty list" --reward "$reward"
+    refused '{"completion":["4"],"answer":"4"}' "\"completion\" $text a list whose last item has no text as its \"content\"" --reward "$reward"
+done
+refused '{"answer":["4"],"gold":"4"}' "\"answer\" $text a list whose last item has no text as its \"content\"" --reward math
+got=$(printf '%s\n' '{"completion":[{"role":"assistant","content":"4"}],"answer":"4"}' '{"completion":4,"answer":4}' | score --reward math | grep -c '"reward":1.0')
+[ "$got" = 2 ] || fail "messages and numbers as completions: $got"
+
 score --reward mathe </dev/null 2>/dev/null; [ $? = 2 ] || fail "unknown reward"
 score </dev/null 2>/dev/null; [ $? = 2 ] || fail "no reward"
 score --weight 1 --reward math </dev/null 2>/dev/null; [ $? = 2 ] || fail "weight before a reward"
