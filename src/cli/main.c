@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/version.h"
 
 static const struct {
     const char *name;
@@ -21,7 +22,7 @@ static void print_usage(FILE *out)
     fputs("usage: grpo COMMAND [arguments]\n\n", out);
     for (int i = 0; commands[i].name; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`grpo COMMAND --help` explains a command.\n", out);
+    fputs("\n`grpo COMMAND --help` explains a command; `grpo --version` says which build this is.\n", out);
 }
 
 /* What a command printed may still fail to reach its destination. */
@@ -45,6 +46,8 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return check_output(0);
     }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)
+        return check_output(version_print());
     for (int i = 0; commands[i].name; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             char name[64]; /* what getopt's messages begin with */

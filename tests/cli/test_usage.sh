@@ -39,4 +39,17 @@ wrong generate "\-\-stop wants a text" --model m --stop ""
 wrong eval "\-\-data is missing" --model m
 wrong export "\-\-out is missing" --model m
 wrong train "CONFIG.yaml is missing"
+
+# which build this is: version, commit where there is one, compiler, the kernels in use
+"$GRPO_BINARY" --version >"$d/out" || fail "--version"
+[ "$(sed 's/ .*//' "$d/out")" = "$(printf 'grpo\ncompiler\nkernels')" ] || fail "--version: $(cat "$d/out")"
+grep -Eq '^grpo [0-9]+\.[0-9]+\.[0-9]+( \(commit [0-9a-f]+(-dirty)?\))?$' "$d/out" || fail "--version: $(cat "$d/out")"
+if [ -e "$GRPO_SOURCE_DIR/.git" ] && git -C "$GRPO_SOURCE_DIR" rev-parse HEAD >"$d/head" 2>&1; then
+    commit=$(sed -n 's/^grpo .*(commit \([0-9a-f]*\).*/\1/p' "$d/out")
+    git -C "$GRPO_SOURCE_DIR" cat-file -e "$commit^{commit}" || fail "there is no such commit: $(cat "$d/out")"
+fi
+GRPO_ISA=portable "$GRPO_BINARY" --version | grep -q '^kernels   portable$' || fail "--version with GRPO_ISA"
+GRPO_ISA=none "$GRPO_BINARY" --version >"$d/out" 2>"$d/err" && fail "--version with kernels that are not there"
+grep -q GRPO_ISA "$d/err" || fail "GRPO_ISA=none: $(cat "$d/err")"
+"$GRPO_BINARY" --help | grep -q -- '--version' || fail "help does not know --version"
 echo "all fine"
