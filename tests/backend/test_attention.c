@@ -2,25 +2,9 @@
  * set, with 1 to 3 threads and without a pool, rows together and alone. What lies in the store beyond a
  * sequence is NaN throughout. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[4]; /* none; 1, 2, 3 threads */
-
-static int set_up(void **state)
-{
-    (void)state;
-    grpo_error err;
-    for (int i = 1; i < 4; i++)
-        assert_ok(pool_create(&pools[i], i, &err), err);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 1; i < 4; i++)
-        pool_destroy(pools[i]);
-    return 0;
-}
+static pool **const pools = pools_by_threads; /* none; 1, 2, 3 threads */
 
 /* Spans of several sequences, in groups that share their first blocks. */
 typedef struct scene {
@@ -207,5 +191,5 @@ int main(void)
         cmocka_unit_test(windows),       cmocka_unit_test(long_contexts),
         cmocka_unit_test(store),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }

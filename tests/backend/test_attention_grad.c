@@ -1,25 +1,9 @@
 /* Gradient of attention: fast kernels against the plain loops, bit for bit, on every instruction set, with
  * 1 to 3 threads and without a pool, groups in one call or in several, with little scratch or much. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[4]; /* none; 1, 2, 3 threads */
-
-static int set_up(void **state)
-{
-    (void)state;
-    grpo_error err;
-    for (int i = 1; i < 4; i++)
-        assert_ok(pool_create(&pools[i], i, &err), err);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 1; i < 4; i++)
-        pool_destroy(pools[i]);
-    return 0;
-}
+static pool **const pools = pools_by_threads; /* none; 1, 2, 3 threads */
 
 typedef struct shape {
     int heads, kv_heads, dim, window;
@@ -198,5 +182,5 @@ int main(void)
         cmocka_unit_test(windows),
         cmocka_unit_test(several_rounds),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }

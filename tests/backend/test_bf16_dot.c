@@ -1,25 +1,15 @@
 /* BF16_DOT: every operation on it against its plain loops, bit for bit, on every instruction set of this machine
  * (with AVX512-BF16 that compares the instruction with two fmas); rows alone and together, 1 to 3 threads. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[3]; /* 1, 2, 3 threads */
+static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
 static int set_up(void **state)
 {
-    (void)state;
-    grpo_error err;
-    for (int i = 0; i < 3; i++)
-        assert_ok(pool_create(&pools[i], i + 1, &err), err);
+    pools_set_up(state);
     if (ops_select_isa("avx512bf16") != 0)
         print_message("SKIPPED: this processor has no AVX512-BF16; the other instruction sets are tested\n");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        pool_destroy(pools[i]);
     return 0;
 }
 
@@ -185,5 +175,5 @@ int main(void)
         cmocka_unit_test(gradients_match_reference),
         cmocka_unit_test(head_matches_reference),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, pools_tear_down);
 }

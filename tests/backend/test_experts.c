@@ -1,25 +1,9 @@
 /* Routing, combining and their gradients: fast kernels against the plain loops, bit for bit, on every instruction
  * set, with 1 to 3 threads, rows together and alone; the choice's ties; the router's gradient by differences. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[3]; /* 1, 2, 3 threads */
-
-static int set_up(void **state)
-{
-    (void)state;
-    grpo_error err;
-    for (int i = 0; i < 3; i++)
-        assert_ok(pool_create(&pools[i], i + 1, &err), err);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        pool_destroy(pools[i]);
-    return 0;
-}
+static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
 enum { GAP = 3 }; /* columns beside the matrix that must stay as they are */
 
@@ -251,5 +235,5 @@ int main(void)
         cmocka_unit_test(combining_matches_reference),
         cmocka_unit_test(scaling_gradient_matches_reference),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }

@@ -1,25 +1,9 @@
 /* Matrix operations: fast kernels against the plain loops, bit for bit, on every instruction set, at
  * every number of rows, with 1 to 3 threads. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[3]; /* 1, 2, 3 threads */
-
-static int set_up(void **state)
-{
-    (void)state;
-    grpo_error err;
-    for (int i = 0; i < 3; i++)
-        assert_ok(pool_create(&pools[i], i + 1, &err), err);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        pool_destroy(pools[i]);
-    return 0;
-}
+static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
 static const int shapes[][2] = {{36, 24}, {1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1600}, {31, 2500}};
 enum { SHAPES = sizeof shapes / sizeof *shapes };
@@ -212,5 +196,5 @@ int main(void)
         cmocka_unit_test(padding_stays_zero_beside_infinities),
         cmocka_unit_test(bias_and_embedding_match_reference),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }

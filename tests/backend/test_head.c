@@ -1,25 +1,9 @@
 /* The head: fast kernels against the plain loops (bit for bit, every instruction set, 1 to 3 threads,
  * rows together and alone), and both against the definition in double with finite differences. */
 #include "kernels.h"
+#include "pools.h"
 
-static pool *pools[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    grpo_error err;
-    for (int i = 0; i < 3; i++)
-        assert_ok(pool_create(&pools[i], i + 1, &err), err);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3; i++)
-        pool_destroy(pools[i]);
-    return 0;
-}
+static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
 /* A head of `vocab` entries of k and m rows; every third row has a bitmap when `truncated`. */
 typedef struct head_case {
@@ -331,5 +315,5 @@ int main(void)
         cmocka_unit_test(forward_is_the_definition), cmocka_unit_test(dh_is_the_derivative),
         cmocka_unit_test(dw_is_the_derivative),      cmocka_unit_test(nan_shows),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }
