@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "grpo/algo.h"
+#include "train/case_reader.h"
 #include "train/gradient_case.h"
 
 const char *const gradient_case_losses[] = {"seq",         "seq_length_normalised", "tok_seq_mean",   "tok_token_mean",
@@ -9,51 +10,25 @@ const char *const gradient_case_losses[] = {"seq",         "seq_length_normalise
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
-typedef struct reader {
-    const char *where;
-    int vocab;
-    grpo_error *err;
-} reader;
-
-static grpo_status complain(const reader *r, const char *field, const char *what)
-{
-    return grpo_fail(r->err, GRPO_ERR_FORMAT, "%s: grpo.%s: %s", r->where, field, what);
-}
-
-static grpo_status read_ids(const reader *r, int32_t *out, const json_t *list, const char *field)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *x = json_array_get(list, i);
-        if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= r->vocab)
-            return complain(r, field, "token ids must be integers inside the vocabulary");
-        out[i] = (int32_t)json_integer_value(x);
-    }
-    return GRPO_OK;
-}
-
 /* rows: [G][n_b] numbers, laid out by c->offset. */
-static grpo_status read_rows(const reader *r, const gradient_case *c, double *out, const json_t *rows, const char *field)
+static grpo_status read_rows(const case_reader *r, const gradient_case *c, double *out, const json_t *rows, const char *field)
 {
     if (json_array_size(rows) != (size_t)c->group.n_samples)
-        return complain(r, field, "one row a completion is needed");
+        return case_complain(r, field, "one row a completion is needed");
     for (size_t b = 0; b < json_array_size(rows); b++) {
-        const json_t *row = json_array_get(rows, b);
-        if (json_array_size(row) != c->offset[b + 1] - c->offset[b])
-            return complain(r, field, "a row has another length than its completion");
-        for (size_t t = 0; t < json_array_size(row); t++) {
-            if (!json_is_number(json_array_get(row, t)))
-                return complain(r, field, "numbers are needed");
-            out[c->offset[b] + t] = json_number_value(json_array_get(row, t));
-        }
+        grpo_status status = case_read_numbers(r, out + c->offset[b], json_array_get(rows, b), c->offset[b + 1] - c->offset[b],
+                                               field, "a row has another length than its completion");
+        if (status != GRPO_OK)
+            return status;
     }
     return GRPO_OK;
 }
 
-static grpo_status read_completions(const reader *r, gradient_case *c, const json_t *list)
+static grpo_status read_completions(const case_reader *r, gradient_case *c, const json_t *list)
 {
     size_t g = json_array_size(list);
     if (g == 0 || g > 4096)
-        return complain(r, "completions", "a list of completions is needed");
+        return case_complain(r, "completions", "a list of completions is needed");
     rollout_group *group = &c->group;
     group->samples = mem_calloc(g, sizeof *group->samples);
     c->offset = mem_calloc(g + 1, sizeof *c->offset);
@@ -65,14 +40,14 @@ static grpo_status read_completions(const reader *r, gradient_case *c, const jso
         rollout_sample *s = &group->samples[b];
         size_t n = json_array_size(ids);
         if (n == 0)
-            return complain(r, "completions", "a completion is empty");
+            return case_complain(r, "completions", "a completion is empty");
         s->token = mem_calloc(n, sizeof *s->token);
         s->tape_row = mem_calloc(n, sizeof *s->tape_row);
         if (!s->token || !s->tape_row)
             return mem_fail(r->err, "the case", n * sizeof *s->token);
         s->n = (int)n;
         c->offset[b + 1] = c->offset[b] + n;
-        grpo_status status = read_ids(r, s->token, ids, "completions");
+        grpo_status status = case_read_ids(r, s->token, ids, "completions");
         if (status != GRPO_OK)
             return status;
     }
@@ -80,7 +55,7 @@ static grpo_status read_completions(const reader *r, gradient_case *c, const jso
     return GRPO_OK;
 }
 
-static grpo_status read_numbers(const reader *r, gradient_case *c, const json_t *root)
+static grpo_status read_numbers(const case_reader *r, gradient_case *c, const json_t *root)
 {
     size_t g = (size_t)c->group.n_samples;
     const json_t *rewards = json_object_get(root, "rewards"), *reference = json_object_get(root, "ref_logprobs");
@@ -100,7 +75,7 @@ static grpo_status read_numbers(const reader *r, gradient_case *c, const json_t 
     if (status == GRPO_OK && reference)
         status = read_rows(r, c, c->ref_logp, reference, "ref_logprobs");
     if (status == GRPO_OK && json_array_size(rewards) != g)
-        status = complain(r, "rewards", "one a completion is needed");
+        status = case_complain(r, "rewards", "one a completion is needed");
     for (size_t i = 0; status == GRPO_OK && i < c->tokens; i++)
         c->mask[i] = mask[i] != 0;
     for (size_t i = 0; status == GRPO_OK && i < g; i++)
@@ -115,20 +90,20 @@ static grpo_status read_numbers(const reader *r, gradient_case *c, const json_t 
 grpo_status gradient_case_init(gradient_case *c, const json_t *root, const char *where, int vocab, grpo_error *err)
 {
     memset(c, 0, sizeof *c);
-    reader r = {where, vocab, err};
+    case_reader r = {where, "grpo.", vocab, err};
     const json_t *part = json_object_get(root, "grpo"), *prompt = json_object_get(part, "prompt");
     if (!json_is_object(part))
         return grpo_fail(err, GRPO_ERR_FORMAT, "%s: there is no object \"grpo\"", where);
     size_t n = json_array_size(prompt);
     if (n == 0)
-        return complain(&r, "prompt", "a list of token ids is needed");
+        return case_complain(&r, "prompt", "a list of token ids is needed");
     c->prompt = mem_calloc(n, sizeof *c->prompt);
     c->group.tape_row = mem_calloc(n, sizeof *c->group.tape_row);
     c->group.prompt = c->prompt;
     c->group.prompt_length = (int)n;
     if (!c->prompt || !c->group.tape_row)
         return mem_fail(err, "the case", n * sizeof *c->prompt);
-    grpo_status status = read_ids(&r, c->prompt, prompt, "prompt");
+    grpo_status status = case_read_ids(&r, c->prompt, prompt, "prompt");
     if (status == GRPO_OK)
         status = read_completions(&r, c, json_object_get(part, "completions"));
     if (status == GRPO_OK)

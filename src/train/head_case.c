@@ -4,6 +4,7 @@
 
 #include "grpo/algo.h"
 #include "model/scalar_head.h"
+#include "train/case_reader.h"
 #include "train/head_case.h"
 
 const char *head_case_loss(const model_config *config)
@@ -13,51 +14,31 @@ const char *head_case_loss(const model_config *config)
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
-typedef struct reader {
-    const char *where;
-    const model_config *config;
-    grpo_error *err;
-} reader;
-
-static grpo_status complain(const reader *r, const char *field, const char *what)
+/* Appends a list to the case's tokens. */
+static grpo_status read_ids(const case_reader *r, head_case *c, const json_t *list, const char *field)
 {
-    return grpo_fail(r->err, GRPO_ERR_FORMAT, "%s: %s: %s", r->where, field, what);
-}
-
-static grpo_status read_ids(const reader *r, head_case *c, const json_t *list, const char *field)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *x = json_array_get(list, i);
-        if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= r->config->vocab)
-            return complain(r, field, "token ids must be integers inside the vocabulary");
-        c->token[c->tokens++] = (int32_t)json_integer_value(x);
-    }
-    return GRPO_OK;
+    grpo_status status = case_read_ids(r, c->token + c->tokens, list, field);
+    c->tokens += status == GRPO_OK ? (int)json_array_size(list) : 0;
+    return status;
 }
 
 /* Numbers of a completion, at the states before its tokens. */
-static grpo_status read_numbers(const reader *r, double *out, const json_t *list, size_t count, const char *field)
+static grpo_status read_numbers(const case_reader *r, double *out, const json_t *s, const char *field)
 {
-    if (json_array_size(list) != count)
-        return complain(r, field, "one number for each token of the completion is needed");
-    for (size_t i = 0; i < count; i++) {
-        if (!json_is_number(json_array_get(list, i)))
-            return complain(r, field, "numbers are needed");
-        out[i] = json_number_value(json_array_get(list, i));
-    }
-    return GRPO_OK;
+    return case_read_numbers(r, out, json_object_get(s, field), json_array_size(json_object_get(s, "completion")), field,
+                             "one number for each token of the completion is needed");
 }
 
-static grpo_status read_sequence(const reader *r, head_case *c, const json_t *s, int index)
+static grpo_status read_sequence(const case_reader *r, head_case *c, const json_t *s, int index, int value)
 {
     const json_t *prompt = json_object_get(s, "prompt"), *completion = json_object_get(s, "completion");
-    int value = r->config->head == MODEL_HEAD_TOKEN, first = c->tokens;
+    int first = c->tokens;
     grpo_status status = value ? read_ids(r, c, prompt, "prompt") : read_ids(r, c, json_object_get(s, "tokens"), "tokens");
     int start = c->tokens - 1;
     if (status == GRPO_OK && value)
         status = read_ids(r, c, completion, "completion");
     if (status == GRPO_OK && (c->tokens == first || (value && start < first)))
-        status = complain(r, value ? "prompt" : "tokens", "a sequence is empty");
+        status = case_complain(r, value ? "prompt" : "tokens", "a sequence is empty");
     if (status != GRPO_OK)
         return status;
     c->offset[index + 1] = c->tokens;
@@ -65,23 +46,23 @@ static grpo_status read_sequence(const reader *r, head_case *c, const json_t *s,
     if (!value)
         return GRPO_OK;
     memset(c->mask + start, 1, json_array_size(completion));
-    status = read_numbers(r, c->returns + start, json_object_get(s, "returns"), json_array_size(completion), "returns");
+    status = read_numbers(r, c->returns + start, s, "returns");
     if (status == GRPO_OK)
-        status = read_numbers(r, c->old + start, json_object_get(s, "old_values"), json_array_size(completion), "old_values");
+        status = read_numbers(r, c->old + start, s, "old_values");
     return status;
 }
 
-static grpo_status read_sequences(const reader *r, head_case *c, const json_t *list)
+static grpo_status read_sequences(const case_reader *r, head_case *c, const json_t *list, int value)
 {
     static const char *const parts[] = {"tokens", "prompt", "completion"};
     size_t n = json_array_size(list), tokens = 0;
     if (n == 0 || n > 4096)
-        return complain(r, "sequences", "a list of sequences is needed");
+        return case_complain(r, "sequences", "a list of sequences is needed");
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < 3; k++)
             tokens += json_array_size(json_object_get(json_array_get(list, i), parts[k]));
     if (tokens > 1 << 24)
-        return complain(r, "sequences", "this is more than a case should hold");
+        return case_complain(r, "sequences", "this is more than a case should hold");
     c->offset = mem_calloc(n + 1, sizeof *c->offset);
     c->token = mem_calloc(tokens, sizeof *c->token);
     c->mask = mem_calloc(tokens, 1);
@@ -92,15 +73,15 @@ static grpo_status read_sequences(const reader *r, head_case *c, const json_t *l
     c->sequences = (int)n;
     grpo_status status = GRPO_OK;
     for (size_t i = 0; i < n && status == GRPO_OK; i++)
-        status = read_sequence(r, c, json_array_get(list, i), (int)i);
+        status = read_sequence(r, c, json_array_get(list, i), (int)i, value);
     return status;
 }
 
-static grpo_status read_pairs(const reader *r, head_case *c, const json_t *list)
+static grpo_status read_pairs(const case_reader *r, head_case *c, const json_t *list)
 {
     size_t n = json_array_size(list);
     if (n == 0)
-        return complain(r, "pairwise.pairs", "a list of pairs is needed");
+        return case_complain(r, "pairwise.pairs", "a list of pairs is needed");
     c->pair = mem_calloc(n, sizeof *c->pair);
     if (!c->pair)
         return mem_fail(r->err, "the case", n * sizeof *c->pair);
@@ -108,7 +89,7 @@ static grpo_status read_pairs(const reader *r, head_case *c, const json_t *list)
         for (size_t k = 0; k < 2; k++) {
             const json_t *x = json_array_get(json_array_get(list, (size_t)c->pairs), k);
             if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= c->sequences)
-                return complain(r, "pairwise.pairs", "a pair is two numbers of sequences");
+                return case_complain(r, "pairwise.pairs", "a pair is two numbers of sequences");
             c->pair[c->pairs][k] = (int)json_integer_value(x);
         }
     return GRPO_OK;
@@ -117,13 +98,13 @@ static grpo_status read_pairs(const reader *r, head_case *c, const json_t *list)
 grpo_status head_case_init(head_case *c, const json_t *root, const char *where, const model_config *config, grpo_error *err)
 {
     memset(c, 0, sizeof *c);
-    reader r = {where, config, err};
+    case_reader r = {where, "", config->vocab, err};
     const char *name = head_case_loss(config);
     const json_t *part = json_object_get(root, name);
     if (!json_is_object(part))
-        return complain(&r, name, "is missing; a model with this head needs it");
+        return case_complain(&r, name, "is missing; a model with this head needs it");
     c->clip = json_number_value(json_object_get(part, "clip"));
-    grpo_status status = read_sequences(&r, c, json_object_get(root, "sequences"));
+    grpo_status status = read_sequences(&r, c, json_object_get(root, "sequences"), config->head == MODEL_HEAD_TOKEN);
     if (status == GRPO_OK && config->head == MODEL_HEAD_SEQUENCE)
         status = read_pairs(&r, c, json_object_get(part, "pairs"));
     return status;

@@ -24,4 +24,17 @@ done
 
 "$GRPO_BINARY" grad --model "$m" --case "$m/golden/golden.json" --loss nosuch >"$d/out" 2>"$d/err"
 [ $? = 2 ] && grep -q "no loss 'nosuch'" "$d/err" || fail "an unknown loss: $(cat "$d/err")"
+
+# lists of a case that are no ids, or no numbers, or too short: the file and the field
+faulty() { # MODEL PATCH EXPECTED
+    python3 -c 'import json, sys; case = json.load(open(sys.argv[1])); exec(sys.argv[2]); json.dump(case, open(sys.argv[3], "w"))' \
+        "$shared/models/$1/golden/golden.json" "$2" "$d/case.json" || { echo "SKIPPED: python3 is absent"; exit 77; }
+    "$GRPO_BINARY" grad --model "$shared/models/$1" --case "$d/case.json" >"$d/out" 2>"$d/err" && fail "$2 was accepted"
+    [ "$(cat "$d/err")" = "grpo grad: $d/case.json: $3" ] || fail "$2: $(cat "$d/err")"
+}
+faulty qwen3-moe 'case["grpo"]["completions"][0][0] = -1' "grpo.completions: token ids must be integers inside the vocabulary"
+faulty qwen3-moe 'case["grpo"]["old_logprobs"][1][0] = "x"' "grpo.old_logprobs: numbers are needed"
+faulty qwen3-moe 'case["grpo"]["loss_mask"][0].pop()' "grpo.loss_mask: a row has another length than its completion"
+faulty llama-value 'case["sequences"][0]["prompt"][0] = 1.5' "prompt: token ids must be integers inside the vocabulary"
+faulty llama-value 'case["sequences"][0]["returns"].pop()' "returns: one number for each token of the completion is needed"
 echo "all fine"
