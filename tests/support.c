@@ -43,6 +43,12 @@ const char *test_binary(void)
     return binary ? binary : "build/grpo";
 }
 
+int test_small(void)
+{
+    const char *size = getenv("GRPO_TEST_SIZE");
+    return size && strcmp(size, "small") == 0;
+}
+
 const char *test_smollm2(void)
 {
     static char path[4096];

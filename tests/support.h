@@ -25,6 +25,9 @@ const char *test_binary(void);
  * scripts/fetch-model.sh); NULL when absent. */
 const char *test_smollm2(void);
 
+/* Whether GRPO_TEST_SIZE=small asks for fewer cases of each kind: for emulated processors, where all of them take hours. */
+int test_small(void);
+
 /* A fresh temporary folder, removed at exit. */
 const char *test_folder(void);
 

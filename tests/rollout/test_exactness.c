@@ -17,17 +17,23 @@ enum { GROUPS = 5, SAMPLES = 6, LONGEST = 40, POSITIONS = 128 };
 typedef struct subject_kind {
     const char *name; /* of a reference model; "+lora" behind it adds an adapter */
     model_precision precision;
+    int always; /* also where GRPO_TEST_SIZE=small: each precision, scaled rope, experts, windows, an adapter */
 } subject_kind;
 
 static const subject_kind MODELS[] = {
-    {"llama-tied", MODEL_F32},           {"llama3-rope", MODEL_F32},        {"qwen3", MODEL_F32},
-    {"gemma3", MODEL_F32},               {"qwen3-moe", MODEL_F32},          {"llama-tied", MODEL_BF16_WEIGHTS},
-    {"qwen3", MODEL_BF16_WEIGHTS},       {"gemma3", MODEL_BF16_WEIGHTS},    {"qwen3-moe", MODEL_BF16_WEIGHTS},
-    {"llama-tied+lora", MODEL_F32},      {"gemma3+lora", MODEL_F32},        {"qwen3-moe+lora", MODEL_F32},
-    {"llama-tied+lora", MODEL_BF16_WEIGHTS}, {"llama-tied", MODEL_BF16},    {"qwen3", MODEL_BF16},
-    {"gemma3", MODEL_BF16},              {"qwen3-moe", MODEL_BF16},         {"llama-tied+lora", MODEL_BF16},
+    {"llama-tied", MODEL_F32, 0},        {"llama3-rope", MODEL_F32, 1},     {"qwen3", MODEL_F32, 0},
+    {"gemma3", MODEL_F32, 0},            {"qwen3-moe", MODEL_F32, 0},       {"llama-tied", MODEL_BF16_WEIGHTS, 0},
+    {"qwen3", MODEL_BF16_WEIGHTS, 0},    {"gemma3", MODEL_BF16_WEIGHTS, 0}, {"qwen3-moe", MODEL_BF16_WEIGHTS, 1},
+    {"llama-tied+lora", MODEL_F32, 0},   {"gemma3+lora", MODEL_F32, 1},     {"qwen3-moe+lora", MODEL_F32, 0},
+    {"llama-tied+lora", MODEL_BF16_WEIGHTS, 0}, {"llama-tied", MODEL_BF16, 0}, {"qwen3", MODEL_BF16, 1},
+    {"gemma3", MODEL_BF16, 0},           {"qwen3-moe", MODEL_BF16, 0},      {"llama-tied+lora", MODEL_BF16, 0},
 };
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
+
+/* for_each_model(k): all of them, or the few of a small test. */
+#define for_each_model(k)              \
+    for (int k = 0; k < N_MODELS; k++) \
+        if (MODELS[k].always || !test_small())
 
 typedef struct subject {
     model_files *files;
@@ -147,7 +153,7 @@ static void assert_same_samples(const rollout_sample *a, const rollout_sample *b
 static void sampled_logprobs_are_the_training_forward(void **state)
 {
     (void)state;
-    for (int k = 0; k < N_MODELS; k++)
+    for_each_model(k)
         for (int truncated = 0; truncated < 2; truncated++) {
             grpo_error err;
             subject s;
@@ -188,7 +194,7 @@ static void answers_do_not_depend_on_company(void **state)
     for (int truncated = 0; truncated < 2; truncated++) {
         subject s;
         bench first;
-        open_subject(&s, (subject_kind){truncated ? "llama-tied" : "llama-tied+lora", MODEL_F32});
+        open_subject(&s, (subject_kind){truncated ? "llama-tied" : "llama-tied+lora", MODEL_F32, 1});
         bench_init(&first, &s, threads[0], slots[0], truncated ? NUCLEUS : PLAIN, 0);
         bench_sample(&first, GROUPS);
         for (int v = 1; v < 4; v++) {
@@ -210,7 +216,7 @@ static void one_sample_can_be_drawn_alone(void **state)
     (void)state;
     subject s;
     bench all, one;
-    open_subject(&s, (subject_kind){"llama3-rope", MODEL_F32});
+    open_subject(&s, (subject_kind){"llama3-rope", MODEL_F32, 1});
     bench_init(&all, &s, 2, 9, NUCLEUS, 0);
     bench_sample(&all, GROUPS);
     bench_init(&one, &s, 1, 1, NUCLEUS, 0);
@@ -234,7 +240,7 @@ static void check_instruction_sets(model_precision precision)
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
     bench first;
-    open_subject(&s, (subject_kind){"llama-tied+lora", precision});
+    open_subject(&s, (subject_kind){"llama-tied+lora", precision, 1});
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
@@ -319,7 +325,7 @@ static void gradients_do_not_depend_on_batching(void **state)
     } ways[] = {
         {1, 16, 2, 1, 0}, {2, 5, 0, 100000, 0}, {3, 7, 1, 150, 0}, {2, 3, 2, 300, 1}, {1, 16, 0, 1, 1},
     };
-    for (int k = 0; k < N_MODELS; k++) {
+    for_each_model(k) {
         subject s;
         open_subject(&s, MODELS[k]);
         float *first = NULL;
@@ -354,7 +360,7 @@ static void sharing_prompts_changes_rounding_only(void **state)
     subject s;
     bench b;
     grpo_error err;
-    open_subject(&s, (subject_kind){"llama-tied", MODEL_F32});
+    open_subject(&s, (subject_kind){"llama-tied", MODEL_F32, 1});
     bench_init(&b, &s, 2, 16, PLAIN, 1);
     bench_sample(&b, GROUPS);
     float *shared = gradient(&b, 1000, 0);
