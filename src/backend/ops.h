@@ -290,7 +290,9 @@ void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32
                        ops_softmax_row *rows, int want_entropy, int m);
 
 /* The entry drawn by inverse transform: the first v whose cumulative probability, in id order, exceeds
- * `uniform` in [0, 1). stats: of this row under the same bitmap (allowed may be NULL). */
+ * `uniform` in [0, 1). stats: of this row under the same bitmap (allowed may be NULL). In double, blocks of 512
+ * first: a block weighs s_b * exp(m_b - M), a float; then inside the block where their sum passes uniform * total.
+ * -1: nothing has any weight. */
 int32_t ops_softmax_draw(const float *z, int vocab, const uint32_t *allowed, ops_softmax_row stats,
                          double uniform);
 

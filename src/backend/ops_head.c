@@ -82,6 +82,13 @@ void ops_softmax_stats(pool *p, const float *z, int ldz, int vocab, const uint32
     pool_run(p, m, 1, ops_kernels()->softmax_stats, &job);
 }
 
+int32_t ops_softmax_draw(const float *z, int vocab, const uint32_t *allowed, ops_softmax_row stats, double uniform)
+{
+    draw_job job = {.z = z, .vocab = vocab, .allowed = allowed, .max = stats.max, .uniform = uniform, .token = -1};
+    pool_run(NULL, 1, 1, ops_kernels()->softmax_draw, &job);
+    return job.token;
+}
+
 /* ---- backward ---------------------------------------------------------------------------------- */
 
 /* Lists the rows with a coefficient other than 0 and gathers their h when there are others. */

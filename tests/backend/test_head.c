@@ -114,6 +114,50 @@ static void forward_matches_reference(void **state)
     check_forward(530, 20, 260, 1);
 }
 
+/* The draws of one row for many uniform numbers, ends included, against the plain loops and the definition. */
+static void check_draws(int vocab, int truncated)
+{
+    enum { DRAWS = 400 };
+    head_case c = make_case(vocab, 8, 1, truncated);
+    float *z = kernels_random((size_t)vocab, 5);
+    for (int v = 0; v < vocab; v++)
+        z[v] = v == vocab / 2 ? -200.0f : 8.0f * z[v]; /* one that can never be drawn */
+    uint64_t fp = pool_fp_enter();
+    ops_softmax_row row;
+    ref_softmax_stats(z, vocab, vocab, c.allowed, &row, 1);
+    for (int i = 0; i < DRAWS; i++) {
+        const double uniform = i == DRAWS - 1 ? 1 - 0x1p-53 : (double)i * i / (DRAWS * DRAWS);
+        const uint32_t *bits = truncated ? c.allowed[0] : NULL;
+        const int32_t want = ref_softmax_draw(z, vocab, bits, row, uniform);
+        double below = 0, all = 0;
+        for (int v = 0; v < vocab; v++) {
+            const double e = !bits || bits[v / 32] >> v % 32 & 1 ? exp((double)z[v] - row.max) : 0;
+            below += v < want ? e : 0;
+            all += e;
+        }
+        const double own = exp((double)z[want] - row.max);
+        assert_true(!bits || bits[want / 32] >> want % 32 & 1);
+        if (!(below <= (uniform + 1e-6) * all && below + own >= (uniform - 1e-6) * all && z[want] > -100.0f))
+            fail_msg("entry %d of %d for %.17g: mass below %g of %g", want, vocab, uniform, below, all);
+        for_each_isa(isa)
+            assert_int_equal(ops_softmax_draw(z, vocab, bits, row, uniform), want);
+    }
+    pool_fp_leave(fp);
+    kernels_free(z);
+    free_case(c);
+}
+
+static void draws_match_reference_and_definition(void **state)
+{
+    (void)state;
+    check_draws(2, 0);
+    check_draws(100, 0);
+    check_draws(512, 0);
+    check_draws(1111, 0);
+    check_draws(1111, 1);
+    check_draws(4100, 1);
+}
+
 static void check_backward(int vocab, int k, int m, int truncated, int entropy, int frozen)
 {
     head_case c = make_case(vocab, k, m, truncated);
@@ -314,6 +358,7 @@ int main(void)
         cmocka_unit_test(forward_matches_reference), cmocka_unit_test(backward_matches_reference),
         cmocka_unit_test(forward_is_the_definition), cmocka_unit_test(dh_is_the_derivative),
         cmocka_unit_test(dw_is_the_derivative),      cmocka_unit_test(nan_shows),
+        cmocka_unit_test(draws_match_reference_and_definition),
     };
     return cmocka_run_group_tests(tests, pools_set_up, pools_tear_down);
 }

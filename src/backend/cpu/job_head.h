@@ -39,6 +39,16 @@ typedef struct head_job {
     float *logprob; /* may be NULL */
 } head_job;
 
+/* softmax_draw: one row, one item. */
+typedef struct draw_job {
+    const float *z;
+    int vocab;
+    const uint32_t *allowed; /* may be NULL */
+    float max;
+    double uniform;
+    int32_t token; /* the result */
+} draw_job;
+
 /* One block of the vocabulary in the backward pass, over the active rows alone. */
 typedef struct head_grad_job {
     ops_matrix w;     /* the block's part of the head */

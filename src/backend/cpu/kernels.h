@@ -24,6 +24,7 @@
     X(head_block)                                                                                  \
     X(head_combine)                                                                                \
     X(softmax_stats)                                                                               \
+    X(softmax_draw)                                                                                \
     X(head_grad_logits)                                                                            \
     X(head_grad_products)                                                                          \
     X(adamw)                                                                                       \

@@ -18,6 +18,7 @@
 #include "backend/cpu/body_gemm.h"
 #include "backend/cpu/body_dw.h"
 #include "backend/cpu/body_head.h"
+#include "backend/cpu/body_draw.h"
 #include "backend/cpu/body_elementwise.h"
 #include "backend/cpu/body_norm.h"
 #include "backend/cpu/body_rope.h"

@@ -55,6 +55,35 @@ void ref_softmax_stats(const float *z, int ldz, int vocab, const uint32_t *const
         rows[r] = stats(z + (size_t)r * ldz, bitmap(allowed, r), vocab);
 }
 
+int32_t ref_softmax_draw(const float *z, int vocab, const uint32_t *allowed, ops_softmax_row row, double uniform)
+{
+    double total = 0, sum = 0, before = 0;
+    int chosen = -1;
+    for (int pass = 0; pass < 2; pass++) /* what the blocks weigh together, then the block */
+        for (int v0 = 0; v0 < vocab; v0 += OPS_VOCAB_BLOCK) {
+            const int n = vocab - v0 < OPS_VOCAB_BLOCK ? vocab - v0 : OPS_VOCAB_BLOCK;
+            const ops_softmax_row block = stats(z + v0, allowed ? allowed + v0 / 32 : NULL, n);
+            const double mass = block.max > -INFINITY ? (double)(block.sum * ref_exp(block.max - row.max)) : 0;
+            if (pass == 0) {
+                total += mass;
+            } else if (mass > 0 && sum <= uniform * total) {
+                chosen = v0;
+                before = sum;
+                sum += mass;
+            }
+        }
+    int32_t last = -1;
+    sum = 0;
+    for (int v = chosen; chosen >= 0 && v < chosen + OPS_VOCAB_BLOCK && v < vocab; v++) {
+        const float e = ref_exp(entry(z, allowed, v) - row.max);
+        last = e > 0 ? v : last;
+        sum += e;
+        if (sum > uniform * total - before)
+            return v;
+    }
+    return last;
+}
+
 void ref_head_logits(ops_matrix w, const float *h, int ldh, float inv_temperature, float *z, int ldz,
                      ops_softmax_row *rows, int m)
 {

@@ -33,6 +33,7 @@ void ref_head_logits(ops_matrix w, const float *h, int ldh, float inv_temperatur
                      ops_softmax_row *rows, int m);
 void ref_softmax_stats(const float *z, int ldz, int vocab, const uint32_t *const *allowed,
                        ops_softmax_row *rows, int m);
+int32_t ref_softmax_draw(const float *z, int vocab, const uint32_t *allowed, ops_softmax_row row, double uniform);
 /* z: room for m * vocab logits; for the gradient m * (vocab + k). */
 void ref_head_logprob(ops_matrix w, const float *h, int ldh, float inv_temperature, const int32_t *target,
                       const uint32_t *const *allowed, float *logprob, ops_softmax_row *rows, int m, float *z);
