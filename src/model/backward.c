@@ -14,6 +14,12 @@ typedef struct unit {
     int first, rows; /* rows of the call */
 } unit;
 
+/* W^T of a layer's matrices, packed once for all units of a call; `rest` is scratch for what is packed by unit. */
+typedef struct layer_transposed {
+    ops_matrix q, k, v, o, gate, up, down;
+    float *rest;
+} layer_transposed;
+
 /* What all pieces of one call share. */
 typedef struct backward_call {
     const model *m;
@@ -25,6 +31,7 @@ typedef struct backward_call {
     const kv_store *kv;
     const backward_group *groups;
     int n_groups;
+    layer_transposed *transposed; /* of the layer at hand */
 } backward_call;
 
 static float *row_of(float *base, int row, int width)
@@ -54,12 +61,19 @@ static const int32_t *unit_tape_rows(const backward_call *b, int g, int first_of
 
 /* ---- gradients of one product, of the adapter beside it, and of one norm ---------------------------------------------------- */
 
-/* dx (=, or += when residual is dx) dy W; dw += dy^T x; db += column sums of dy. */
-static void product_grad(const backward_call *b, ops_matrix w, ops_matrix dw, float *db, float *dx, const float *residual,
-                         const float *dy, const float *x, int m)
+/* W^T at *room, which moves behind it. */
+static ops_matrix transpose(const backward_call *b, ops_matrix w, float **room)
 {
-    ops_matrix t = ops_transposed(w, b->ws->transposed);
+    ops_matrix t = ops_transposed(w, *room);
     ops_pack_transposed(b->threads, t, w);
+    *room += ops_matrix_elements(t.n, t.k);
+    return t;
+}
+
+/* dx (=, or += when residual is dx) dy W; dw += dy^T x; db += column sums of dy. t: W^T. */
+static void product_grad(const backward_call *b, ops_matrix w, ops_matrix t, ops_matrix dw, float *db, float *dx,
+                         const float *residual, const float *dy, const float *x, int m)
+{
     ops_product product = {.w = t, .y = dx, .ldy = w.k, .residual = residual, .ldr = w.k};
     ops_gemm(b->threads, &product, 1, dy, w.n, m);
     if (dw.data)
@@ -74,7 +88,7 @@ static void adapter_grad(const backward_call *b, const model_low_rank *low, cons
 {
     if (!low->a.data)
         return;
-    low_rank_grad_input(b->threads, low, dx, dy, m, b->ws->dlow, b->ws->transposed);
+    low_rank_grad_input(b->threads, low, dx, dy, m, b->ws->dlow, b->transposed->rest);
     if (grad->a.data)
         low_rank_grad_weights(b->threads, low, grad, dy, x, m, b->ws->dlow, b->ws->low);
 }
@@ -143,12 +157,10 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
         dy = ws->dh;
     }
     /* dact = dy Wdown needs no activation; dWdown needs act, which glu_grad rebuilds on its way. */
-    ops_matrix t = ops_transposed(w->down, ws->transposed);
-    ops_pack_transposed(b->threads, t, w->down);
-    ops_product product = {.w = t, .y = ws->dact, .ldy = c->ffn};
+    ops_product product = {.w = b->transposed->down, .y = ws->dact, .ldy = c->ffn};
     ops_gemm(b->threads, &product, 1, dy, c->hidden, m);
     if (w->lora.down.a.data)
-        low_rank_grad_input(b->threads, &w->lora.down, ws->dact, dy, m, ws->dlow, ws->transposed);
+        low_rank_grad_input(b->threads, &w->lora.down, ws->dact, dy, m, ws->dlow, b->transposed->rest);
     ops_glu_grad(b->threads, c->activation, ws->dact, c->ffn, ws->up, c->ffn, ws->act, c->ffn, ws->dact, c->ffn,
                  ws->gate, c->ffn, ws->up, c->ffn, c->ffn, m);
     if (g->down.data)
@@ -159,8 +171,8 @@ static const float *dense_grad(const backward_call *b, const layer_pass *lp, mod
         low_rank_grad_weights(b->threads, &w->lora.down, &g->lora.down, dy, ws->act, m, ws->dlow, ws->low);
     /* dact is now dgate, up is dup */
     float *dh = c->post_norms ? ws->x : ws->dh;
-    product_grad(b, w->gate, g->gate, g->gate_bias, dh, NULL, ws->dact, h, m);
-    product_grad(b, w->up, g->up, g->up_bias, dh, dh, ws->up, h, m);
+    product_grad(b, w->gate, b->transposed->gate, g->gate, g->gate_bias, dh, NULL, ws->dact, h, m);
+    product_grad(b, w->up, b->transposed->up, g->up, g->up_bias, dh, dh, ws->up, h, m);
     adapter_grad(b, &w->lora.gate, &g->lora.gate, dh, ws->dact, h, m);
     adapter_grad(b, &w->lora.up, &g->lora.up, dh, ws->up, h, m);
     return dh;
@@ -170,7 +182,7 @@ static const float *mixture_grad(const backward_call *b, const layer_pass *lp, m
                                  const float *dx, const float *h, int m)
 {
     const tape_layer *l = &b->t->layer[lp->index];
-    moe_backward(lp, &b->ws->moe, g, b->ws->transposed, b->ws->dh, dx, &(moe_rows){m, h, l->gate, l->up}, rows);
+    moe_backward(lp, &b->ws->moe, g, b->transposed->rest, b->ws->dh, dx, &(moe_rows){m, h, l->gate, l->up}, rows);
     return b->ws->dh;
 }
 
@@ -204,7 +216,7 @@ static void attention_output_grad(const backward_call *b, const layer_pass *lp, 
         norm_grad(b, ws->dh, 0, g->post_attn_norm, dx, ws->x, lp->w->post_attn_norm, 1, c->hidden, m);
         dy = ws->dh;
     }
-    product_grad(b, lp->w->o, g->o, g->o_bias, dattn, NULL, dy, attn, m);
+    product_grad(b, lp->w->o, b->transposed->o, g->o, g->o_bias, dattn, NULL, dy, attn, m);
     adapter_grad(b, &lp->w->lora.o, &g->lora.o, dattn, dy, attn, m);
 }
 
@@ -258,9 +270,9 @@ static void qkv_grad(const backward_call *b, const layer_pass *lp, model_layer *
         qk_norm_grad(b, w->q, &w->lora.q, w->q_bias, w->q_norm, g->q_norm, dq, h, c->heads, ws->tmp_q, m);
         qk_norm_grad(b, w->k, &w->lora.k, w->k_bias, w->k_norm, g->k_norm, dk, h, c->kv_heads, ws->tmp_q, m);
     }
-    product_grad(b, w->q, g->q, g->q_bias, ws->dh, NULL, dq, h, m);
-    product_grad(b, w->k, g->k, g->k_bias, ws->dh, ws->dh, dk, h, m);
-    product_grad(b, w->v, g->v, g->v_bias, ws->dh, ws->dh, dv, h, m);
+    product_grad(b, w->q, b->transposed->q, g->q, g->q_bias, ws->dh, NULL, dq, h, m);
+    product_grad(b, w->k, b->transposed->k, g->k, g->k_bias, ws->dh, ws->dh, dk, h, m);
+    product_grad(b, w->v, b->transposed->v, g->v, g->v_bias, ws->dh, ws->dh, dv, h, m);
     adapter_grad(b, &w->lora.q, &g->lora.q, ws->dh, dq, h, m);
     adapter_grad(b, &w->lora.k, &g->lora.k, ws->dh, dk, h, m);
     adapter_grad(b, &w->lora.v, &g->lora.v, ws->dh, dv, h, m);
@@ -329,6 +341,28 @@ static void attention_core_grad(const backward_call *b, int layer)
     }
 }
 
+/* Before the units go from dx to d(attn), and before they go from dq, dk, dv to dx. */
+static void transpose_output_and_mlp(const backward_call *b, const model_layer *w, int moe)
+{
+    layer_transposed *t = b->transposed;
+    t->rest = b->ws->transposed;
+    t->o = transpose(b, w->o, &t->rest);
+    if (moe)
+        return;
+    t->gate = transpose(b, w->gate, &t->rest);
+    t->up = transpose(b, w->up, &t->rest);
+    t->down = transpose(b, w->down, &t->rest);
+}
+
+static void transpose_input(const backward_call *b, const model_layer *w)
+{
+    layer_transposed *t = b->transposed;
+    t->rest = b->ws->transposed;
+    t->q = transpose(b, w->q, &t->rest);
+    t->k = transpose(b, w->k, &t->rest);
+    t->v = transpose(b, w->v, &t->rest);
+}
+
 static void layer_backward(const backward_call *b, int index)
 {
     const model_config *c = &b->m->config;
@@ -337,6 +371,7 @@ static void layer_backward(const backward_call *b, int index)
     model_layer *g = &b->grad->layer[index];
     int width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim;
     load_attention(b, &lp);
+    transpose_output_and_mlp(b, lp.w, b->m->config.layer[index].moe);
     FOR_EACH_UNIT(b, u, n) {
         const int32_t *rows = unit_tape_rows(b, n, first_, u);
         float *dx = row_of(ws->dx, u.first, c->hidden), *attn = row_of(ws->attn, u.first, width);
@@ -344,6 +379,7 @@ static void layer_backward(const backward_call *b, int index)
         attention_output_grad(b, &lp, g, dx, attn, row_of(ws->dattn, u.first, width), u.rows);
     }
     attention_core_grad(b, index);
+    transpose_input(b, lp.w);
     FOR_EACH_UNIT(b, u, n) {
         const int32_t *rows = unit_tape_rows(b, n, first_, u);
         qkv_grad(b, &lp, g, rows, b->groups[n].pos + (u.first - first_), row_of(ws->dx, u.first, c->hidden),
@@ -383,12 +419,14 @@ static void scalar_head_backward(const backward_call *b, const backward_group *g
 {
     const model_config *c = &b->m->config;
     backward_workspace *ws = b->ws;
+    float *room = ws->transposed;
+    const ops_matrix t = transpose(b, b->w->scalar, &room);
     for (int done = 0, m; done < group->rows; done += m) {
         m = group->rows - done < MODEL_UNIT_ROWS ? group->rows - done : MODEL_UNIT_ROWS;
         const float *dy = group->dvalue + done;
         gather(b->threads, ws->x, b->t->layer[c->layers].x, c->hidden, group->tape_row + done, m);
         model_final_norm(b->m, b->w, b->threads, ws->h, ws->x, m);
-        product_grad(b, b->w->scalar, b->grad->scalar, b->grad->scalar_bias, ws->dh, NULL, dy, ws->h, m);
+        product_grad(b, b->w->scalar, t, b->grad->scalar, b->grad->scalar_bias, ws->dh, NULL, dy, ws->h, m);
         norm_grad(b, row_of(dx, done, c->hidden), 1, b->grad->final_norm, ws->dh, ws->x, b->w->final_norm, 1,
                   c->hidden, m);
     }
@@ -412,7 +450,8 @@ void model_backward(const model *m, const model_weights *w, model_weights *grad,
                     backward_workspace *ws, const tape *t, const kv_store *kv, const backward_group *groups,
                     int n_groups)
 {
-    backward_call b = {m, w, grad, threads, ws, t, kv, groups, n_groups};
+    layer_transposed transposed;
+    backward_call b = {m, w, grad, threads, ws, t, kv, groups, n_groups, &transposed};
     const model_config *c = &m->config;
     int first = 0;
     for (int g = 0; g < n_groups; first += groups[g].rows, g++) {
@@ -440,23 +479,24 @@ void model_backward_finish(const model *m, model_weights *grad, pool *threads, b
 
 /* ---- workspace ----------------------------------------------------------------------------------------------- */
 
-static size_t largest_transposed(const model *m)
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Room for layer_transposed: the larger of its two halves, and `rest`. */
+static size_t transposed_elements(const model *m)
 {
     const model_config *c = &m->config;
-    size_t width = ops_matrix_elements(c->hidden, c->heads * c->head_dim),
-           back = ops_matrix_elements(c->heads * c->head_dim, c->hidden);
-    int ffn = moe_dense_width(c);
-    size_t mlp = ops_matrix_elements(c->hidden, ffn), mlp_back = ops_matrix_elements(ffn, c->hidden);
-    size_t best = width > back ? width : back, experts = moe_transposed_elements(c);
-    best = mlp > best ? mlp : best;
-    best = experts > best ? experts : best;
-    best = mlp_back > best ? mlp_back : best;
+    int h = c->hidden, width = c->heads * c->head_dim, kv_width = c->kv_heads * c->head_dim, ffn = moe_dense_width(c);
+    size_t output = ops_matrix_elements(width, h) + 2 * ops_matrix_elements(h, ffn) + ops_matrix_elements(ffn, h);
+    size_t input = ops_matrix_elements(h, width) + 2 * ops_matrix_elements(h, kv_width);
+    size_t rest = moe_transposed_elements(c);
     for (int i = 0; m->adapter && i < m->adapter->count; i++) {
         const adapter_module *a = &m->adapter->modules[i];
-        size_t low = low_rank_transposed(a->rank, a->in, a->out);
-        best = low > best ? low : best;
+        rest = larger(rest, low_rank_transposed(a->rank, a->in, a->out));
     }
-    return best;
+    return larger(output, input) + rest;
 }
 
 typedef struct workspace_part {
@@ -496,7 +536,7 @@ static void list_parts(workspace_part parts[WORKSPACE_PARTS], backward_workspace
         {(void **)&ws->dact, unit_rows * ffn},
         {(void **)&ws->tmp_q, c->qk_norm ? unit_rows * width : 0},
         {(void **)&ws->tmp_kv, unit_rows * 2 * kv_width},
-        {(void **)&ws->transposed, largest_transposed(m)},
+        {(void **)&ws->transposed, transposed_elements(m)},
         {(void **)&ws->low, unit_rows * low_width},
         {(void **)&ws->dlow, unit_rows * low_width},
         {(void **)&ws->head_scratch, head},
