@@ -48,7 +48,7 @@ void ops_kv_read(pool *p, ops_kv kv, const ops_span *spans, int count, float *k,
  * contexts, room for every score of the tile in a thread's scratch. */
 static int tile_queries(const pool *p, ops_kv kv, const ops_span *spans, int count)
 {
-    enum { ITEMS_PER_THREAD = 3, FEWEST = 12, COLUMNS = 512 };
+    enum { ITEMS_PER_THREAD = 3, FEWEST = 6, COLUMNS = 512 };
     const size_t floats = p ? POOL_SCRATCH / sizeof(float) : ATTN_LOCAL;
     int64_t queries = 0;
     int longest = 0;
