@@ -135,16 +135,14 @@ void mem_arena_deinit(mem_arena *arena)
     memset(arena, 0, sizeof *arena);
 }
 
-void mem_arena_commit(mem_arena *arena)
+void mem_arena_commit(mem_arena *arena, size_t begin, size_t end)
 {
-    if (!arena->base)
-        return;
 #ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
-    if (madvise(arena->base, arena->capacity, MADV_POPULATE_WRITE) == 0)
+    if (madvise(arena->base + begin, end - begin, MADV_POPULATE_WRITE) == 0)
         return;
 #endif
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    for (volatile unsigned char *p = arena->base; p < arena->base + arena->capacity; p += page)
+    for (volatile unsigned char *p = arena->base + begin; p < arena->base + end; p += page)
         *p = *p;
 }
 

@@ -50,8 +50,9 @@ typedef struct mem_arena {
 grpo_status mem_arena_init(mem_arena *arena, size_t capacity, const char *what, grpo_error *err);
 void mem_arena_deinit(mem_arena *arena);
 
-/* Takes the pages of the whole arena now, contents kept, so that a later write cannot find the machine full. */
-void mem_arena_commit(mem_arena *arena);
+/* Takes the pages of bytes [begin, end) now (multiples of the page size), contents kept, so that a later write
+ * cannot find the machine full. pool_commit (pool.h) does it for a whole arena. */
+void mem_arena_commit(mem_arena *arena, size_t begin, size_t end);
 
 /* count * size zeroed bytes, 64-byte aligned; NULL when the arena is full. */
 void *mem_arena_alloc(mem_arena *arena, size_t count, size_t size);

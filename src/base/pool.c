@@ -215,6 +215,23 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context)
     pool_fp_leave(fp);
 }
 
+/* ---- taking memory ------------------------------------------------------------------ */
+
+enum { COMMIT_BYTES = 8 << 20 }; /* some huge pages */
+
+static void commit_pieces(void *context, int begin, int end, int thread)
+{
+    mem_arena *arena = context;
+    const size_t last = (size_t)end * COMMIT_BYTES;
+    (void)thread;
+    mem_arena_commit(arena, (size_t)begin * COMMIT_BYTES, last < arena->capacity ? last : arena->capacity);
+}
+
+void pool_commit(pool *p, mem_arena *arena)
+{
+    pool_run(p, (int)((arena->capacity + COMMIT_BYTES - 1) / COMMIT_BYTES), 1, commit_pieces, arena);
+}
+
 /* ---- life ---------------------------------------------------------------------------- */
 
 int pool_cores(void)

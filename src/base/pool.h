@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/mem.h"
 #include "grpo/error.h"
 
 typedef struct pool pool;
@@ -33,6 +34,10 @@ void pool_run(pool *p, int items, int chunk, pool_fn *fn, void *context);
  * undefined at the start of each chunk. NULL when p is NULL. */
 enum { POOL_SCRATCH = 1 << 20 };
 void *pool_scratch(const pool *p, int thread);
+
+/* mem_arena_commit of the whole arena by all threads at once: a fresh page costs its zeroing, and in a virtual
+ * machine much more, of the core that asks for it. */
+void pool_commit(pool *p, mem_arena *arena);
 
 /* The floating-point environment of a computing thread (denormals flushed, round to nearest): enter
  * returns what leave restores. pool_run does this itself; for code that must match it outside. */

@@ -206,10 +206,9 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
 
 static void commit_engine(engine *e, tape *kept, backward_workspace *backward)
 {
-    mem_arena_commit(&e->ws.arena);
-    mem_arena_commit(&e->kv.arena);
-    mem_arena_commit(&kept->arena);
-    mem_arena_commit(&backward->arena);
+    mem_arena *const arenas[] = {&e->ws.arena, &e->kv.arena, &kept->arena, &backward->arena};
+    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
+        pool_commit(e->threads, arenas[i]);
 }
 
 void trainer_commit_memory(trainer *t)

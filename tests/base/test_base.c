@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -131,6 +132,43 @@ static void pool_scratch_belongs_to_one_thread(void **state)
     pool_destroy(p);
 }
 
+static size_t pages_present(unsigned char *base, size_t bytes, size_t page)
+{
+    unsigned char *present = mem_calloc(bytes / page, 1);
+    size_t n = 0;
+    assert_non_null(present);
+    assert_int_equal(mincore(base, bytes, present), 0);
+    for (size_t i = 0; i < bytes / page; i++)
+        n += present[i] & 1;
+    mem_free(present);
+    return n;
+}
+
+static void pool_commit_takes_every_page_and_keeps_contents(void **state)
+{
+    (void)state;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    grpo_error err;
+    for (int threads = 0; threads <= 3; threads++) {
+        pool *p = NULL;
+        mem_arena arena;
+        if (threads)
+            assert_ok(pool_create(&p, threads, &err), err);
+        assert_ok(mem_arena_init(&arena, (size_t)22 << 20, "test", &err), err);
+        arena.base[0] = 7;
+        arena.base[arena.capacity - 1] = 9;
+        assert_true(pages_present(arena.base, arena.capacity, page) < arena.capacity / page);
+        pool_commit(p, &arena);
+        assert_int_equal(pages_present(arena.base, arena.capacity, page), arena.capacity / page);
+        assert_int_equal(arena.base[0], 7);
+        assert_int_equal(arena.base[1], 0);
+        assert_int_equal(arena.base[arena.capacity - 1], 9);
+        mem_arena_deinit(&arena);
+        pool_commit(p, &arena); /* nothing to take */
+        pool_destroy(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +178,7 @@ int main(void)
         cmocka_unit_test(atomic_write_keeps_the_old_file),
         cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(pool_scratch_belongs_to_one_thread),
+        cmocka_unit_test(pool_commit_takes_every_page_and_keeps_contents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
