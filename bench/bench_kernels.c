@@ -36,7 +36,7 @@ static float *numbers(size_t n)
     return p;
 }
 
-static const char *const type_names[] = {"f32", "bf16", "bf16_dot"};
+static const char *const type_names[] = {"f32", "bf16", "bf16_dot", "bf16_tile"};
 
 static void report(const char *what, ops_type type, int m, int n, int k, double flops, double seconds)
 {
@@ -166,11 +166,11 @@ int main(int argc, char **argv)
     }
     const char *only = argc > 2 ? argv[2] : "";
     if (strstr("gemm", only))
-        bench_gemm(OPS_F32, 1024), bench_gemm(OPS_BF16, 1024), bench_gemm(OPS_BF16_DOT, 1024);
+        bench_gemm(OPS_F32, 1024), bench_gemm(OPS_BF16, 1024), bench_gemm(OPS_BF16_DOT, 1024), bench_gemm(OPS_BF16_TILE, 1024);
     if (strstr("dw", only))
-        bench_dw(OPS_F32, 1024), bench_dw(OPS_BF16_DOT, 1024);
+        bench_dw(OPS_F32, 1024), bench_dw(OPS_BF16_DOT, 1024), bench_dw(OPS_BF16_TILE, 1024);
     if (strstr("decode", only))
-        bench_decode(OPS_F32), bench_decode(OPS_BF16), bench_decode(OPS_BF16_DOT);
+        bench_decode(OPS_F32), bench_decode(OPS_BF16), bench_decode(OPS_BF16_DOT), bench_decode(OPS_BF16_TILE);
     if (strstr("head", only))
         bench_head(1024);
     if (strstr("elementwise", only))

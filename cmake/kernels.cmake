@@ -9,8 +9,10 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mprefer-vector-width=512")
   set_source_files_properties(src/backend/cpu/kernels_avx512bf16.c PROPERTIES COMPILE_OPTIONS
     "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mavx2;-mfma;-mprefer-vector-width=512")
+  set_source_files_properties(src/backend/cpu/kernels_amx.c PROPERTIES COMPILE_OPTIONS
+    "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mamx-tile;-mamx-bf16;-mavx2;-mfma;-mprefer-vector-width=512")
   set_source_files_properties(src/backend/cpu/kernels_avx2.c PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma")
-  list(APPEND GRPO_KERNELS src/backend/cpu/kernels_avx512bf16.c src/backend/cpu/kernels_avx512.c src/backend/cpu/kernels_avx2.c)
+  list(APPEND GRPO_KERNELS src/backend/cpu/kernels_amx.c src/backend/cpu/kernels_avx512bf16.c src/backend/cpu/kernels_avx512.c src/backend/cpu/kernels_avx2.c)
   target_compile_definitions(grpo_lib PRIVATE GRPO_HAVE_AVX512 GRPO_HAVE_AVX2)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   list(APPEND GRPO_KERNELS src/backend/cpu/kernels_neon.c)

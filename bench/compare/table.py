@@ -4,7 +4,7 @@ import os
 import sys
 
 ORDER = ("grpo", "trl", "transformers", "llama_cpp")
-PRECISIONS = ("bf16_weights", "bf16")  # beside grpo's f32; the other programs compute in f32
+PRECISIONS = ("bf16_weights", "bf16", "bf16_amx")  # beside grpo's f32; the other programs compute in f32
 
 
 def number(x, digits=0, scale=1):

@@ -40,8 +40,21 @@ enum {
  * denormals to zero of their sign) and is a "dot chain" wherever a fma chain is written: terms are taken in pairs
  * (i, i + 1), i even from the start of the chunk, and acc = fma(a_i, b_i, fma(a_i+1, b_i+1, acc)), the odd one
  * first, every fma rounded to f32, zeros behind an odd end. That is AVX512-BF16's vdpbf16ps; with two
- * instructions any other set gives the same bits. AMX adds in another order and is not used. */
-typedef enum ops_type { OPS_F32, OPS_BF16, OPS_BF16_DOT } ops_type;
+ * instructions any other set gives the same bits.
+ *
+ * BF16_TILE differs from BF16_DOT in the order alone, which is that of AMX's TDPBF16PS (Intel's manual, volume 2;
+ * compared bit for bit on an Emerald Rapids). A "tile chain" takes terms in blocks of 32, the last one filled up with
+ * zeros: with E the fma chain over a block's even terms and O that over its odd ones, both from 0,
+ * acc = acc + (E + O), from acc = 0. A product's whole reduction is one tile chain, without chunks. */
+typedef enum ops_type { OPS_F32, OPS_BF16, OPS_BF16_DOT, OPS_BF16_TILE } ops_type;
+
+enum { OPS_TILE_BLOCK = 32 }; /* terms of one block of a tile chain */
+
+/* Whether a product rounds its other operand to bf16 too. */
+static inline int ops_rounds_both(ops_type type)
+{
+    return type == OPS_BF16_DOT || type == OPS_BF16_TILE;
+}
 
 /* A weight W[n][k] (a Linear's [out][in]), packed: panels of 32 output columns, each stored
  * [k][32]; the last panel is padded with zeros (and must stay so). Element (i, j) lies at
@@ -85,7 +98,7 @@ static inline ops_matrix ops_matrix_rows(ops_matrix w, int first, int n)
 /* What to pack W^T into for the product that dy takes: of w's arithmetic, in ops_matrix_elements(w.k, w.n) floats. */
 static inline ops_matrix ops_transposed(ops_matrix w, float *data)
 {
-    return (ops_matrix){.n = w.k, .k = w.n, .data = data, .type = w.type == OPS_BF16_DOT ? OPS_BF16_DOT : OPS_F32};
+    return (ops_matrix){.n = w.k, .k = w.n, .data = data, .type = ops_rounds_both(w.type) ? w.type : OPS_F32};
 }
 
 /* Elements that a packed [n][k] matrix of f32 takes, ceil(n / 32) * 32 * k, and the bytes in either type. */
@@ -116,7 +129,8 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
 
 /* dw (f32, as all gradients are) += dy^T x, dw packed [n][k], dy[m][lddy] with n columns, x[m][ldx] with k columns. Rows are
  * cut into chunks of 512 from the first; inside a chunk an fma chain over the rows from 0; chunk
- * sums are added to dw in order. operands: BF16_DOT rounds both and makes it a dot chain; others are alike. */
+ * sums are added to dw in order. operands: BF16_DOT and BF16_TILE round both and make it a dot or a tile chain;
+ * others are alike. */
 void ops_gemm_dw(pool *p, ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m);
 
 /* db[n] += column sums of dy[m][lddy] (rows added in order from 0). */
@@ -344,7 +358,7 @@ double ops_sum_squares(pool *p, const float *x, size_t n);
 
 /* ---- dispatch ------------------------------------------------------------------------------- */
 
-/* The instruction set in use: "avx512bf16", "avx512", "avx2", "neon" or "portable". Chosen at first use from the
+/* The instruction set in use: "amx", "avx512bf16", "avx512", "avx2", "neon" or "portable". Chosen at first use from the
  * CPU, or by the environment variable GRPO_ISA. All of them give the same bits. */
 const char *ops_isa(void);
 /* Call at start: GRPO_ERR_CONFIG when GRPO_ISA names a set that this machine does not have (the
@@ -352,7 +366,8 @@ const char *ops_isa(void);
 grpo_status ops_check(grpo_error *err);
 /* Switches (tests, bench); returns 0, or -1 when this machine cannot run it. */
 int ops_select_isa(const char *name);
-/* Whether it multiplies bf16 itself: BF16_DOT gains nothing over BF16 where it does not. */
-int ops_bf16_is_fast(void);
+/* Whether products of this type are faster than those of f32: BF16_TILE needs AMX, BF16_DOT AVX512-BF16 on an AMD
+ * processor (an Intel one takes two cycles for what f32 does in one). The others are about as fast as f32 everywhere. */
+int ops_is_fast(ops_type type);
 
 #endif

@@ -1,7 +1,14 @@
 /* Which instruction set the kernels use. */
+#define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(GRPO_HAVE_AVX512)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "backend/cpu/job_gemm.h"
 #include "backend/cpu/kernels.h"
@@ -22,6 +29,16 @@ static int has_avx512bf16(void)
     return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 
+/* The processor has it, and the system lets this process use it: tiles make a thread's saved state larger by 8 KB,
+ * so Linux wants to be asked once, before the first use (Documentation/arch/x86/xstate.rst). */
+static int has_amx(void)
+{
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d = 0;
+    return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & AMX_BF16) && (d & AMX_TILE) &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -39,6 +56,7 @@ static const struct {
     int (*available)(void);
 } choices[] = {
 #if defined(GRPO_HAVE_AVX512)
+    {&kernels_amx, has_amx},
     {&kernels_avx512bf16, has_avx512bf16},
     {&kernels_avx512, has_avx512},
     {&kernels_avx2, has_avx2},
@@ -107,9 +125,17 @@ int ops_select_isa(const char *name)
     return 0;
 }
 
-int ops_bf16_is_fast(void)
+int ops_is_fast(ops_type type)
 {
-    return strcmp(ops_isa(), "avx512bf16") == 0;
+    if (type == OPS_BF16_TILE)
+        return strcmp(ops_isa(), "amx") == 0;
+    if (type != OPS_BF16_DOT)
+        return 1;
+#if defined(GRPO_HAVE_AVX512)
+    return strcmp(ops_isa(), "avx512bf16") == 0 && __builtin_cpu_is("amd");
+#else
+    return 0;
+#endif
 }
 
 float ops_exp(float x)

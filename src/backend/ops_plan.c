@@ -6,6 +6,7 @@ enum {
     FEW_ROWS = 84,                /* six tiles: sampling, where the weights' way from memory counts */
     GROUP_WORDS = 96 * 1024,      /* weights of a group of panels: 384 KB of the second-level cache */
     BLOCK_ROWS = 126,             /* nine tiles */
+    TILE_BLOCK_ROWS = 128,        /* four of AMX */
     ITEMS_PER_THREAD = 4,
     ROUNDED_PANELS = 16,          /* panels that few rows, once rounded, are good for */
     DW_LEAST_COLUMNS = 112,       /* the copy of dy must serve several tiles */
@@ -26,13 +27,13 @@ static int at_least_one(int a)
 gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_words, int m)
 {
     if (m <= FEW_ROWS) {
-        const int share_few = type == OPS_BF16_DOT ? panels / (ITEMS_PER_THREAD * threads) : 0;
+        const int share_few = ops_rounds_both(type) ? panels / (ITEMS_PER_THREAD * threads) : 0;
         const int least = m == 1 ? 2 : 1;
         const int group = share_few < least ? least : share_few < ROUNDED_PANELS ? share_few : ROUNDED_PANELS;
         return (gemm_plan){group, 1, 1};
     }
-    const int row_blocks = ceil_div(m, BLOCK_ROWS);
-    const int cache = at_least_one((int)(GROUP_WORDS / panel_words));
+    const int row_blocks = ceil_div(m, type == OPS_BF16_TILE ? TILE_BLOCK_ROWS : BLOCK_ROWS);
+    const int cache = at_least_one((int)((type == OPS_BF16_TILE ? 2 * GROUP_WORDS : GROUP_WORDS) / panel_words));
     const int share = at_least_one(panels * row_blocks / (ITEMS_PER_THREAD * threads));
     return (gemm_plan){cache < share ? cache : share, row_blocks, 1};
 }
@@ -40,7 +41,7 @@ gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_wor
 /* The number of column blocks that leaves the threads idle least, at least so many items each. */
 int dw_plan(dw_job *job, int threads)
 {
-    job->groups = gemm_groups(job->dw.n, DW_GROUP);
+    job->groups = gemm_groups(job->dw.n, dw_group(job->operands));
     const int most = at_least_one(job->dw.k / DW_LEAST_COLUMNS);
     int least = ceil_div(ITEMS_PER_THREAD * threads, job->groups), best = 0;
     least = least < most ? least : most;

@@ -17,9 +17,10 @@ static const char HELP[] =
     "usage: grpo bench --model M [options]\n\n"
     "Measures this machine with a model: the ceiling of matrix products and of memory, prefill, decoding at batch\n"
     "1, 8, 32 and 64, and the training step \"32 x 128\" (4 prompts x 8 answers of exactly 128 tokens, one update,\n"
-    "no KL), each with its share of the ceiling; in f32, with weights stored as bf16, and with products of bf16.\n\n"
-    "  --json             one JSON object: the figures in f32, and under \"bf16_weights\" and \"bf16\" the others\n"
-    "  --precision P      only f32, bf16_weights or bf16\n"
+    "no KL), each with its share of the ceiling; in f32, with weights stored as bf16, with products of bf16, and on\n"
+    "a processor with AMX with products on it.\n\n"
+    "  --json             one JSON object: the figures in f32, and under the other precisions' names theirs\n"
+    "  --precision P      only f32, bf16_weights, bf16 or bf16_amx\n"
     "  --steps N          training steps timed, the fastest counts (default 2; 0: none)\n"
     "  --memory-budget X  bytes (5G) for the step; default: what the machine has\n"
     "  --activations P    auto, keep, checkpoint, recompute\n"
@@ -145,9 +146,9 @@ static grpo_status run(const char *path, int n_threads, model_precision precisio
 {
     pool *threads = NULL;
     model_files *files = NULL;
-    const model_precision all[] = {MODEL_F32, MODEL_BF16_WEIGHTS, MODEL_BF16};
+    const model_precision all[] = {MODEL_F32, MODEL_BF16_WEIGHTS, MODEL_BF16, MODEL_BF16_AMX};
     const model_precision *list = precision == MODEL_AUTO ? all : &precision;
-    const int count = precision == MODEL_AUTO ? sizeof all / sizeof *all : 1;
+    const int count = precision == MODEL_AUTO ? 3 + ops_is_fast(OPS_BF16_TILE) : 1;
     benchmark_result results[sizeof all / sizeof *all];
     grpo_status status = pool_create(&threads, n_threads, err);
     if (status == GRPO_OK)

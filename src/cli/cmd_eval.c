@@ -35,7 +35,8 @@ static const char HELP[] =
     "  --out FILE           one JSON line for each answer: prompt, completion, answer, reward, correct; the file appears\n"
     "                       when it is complete\n"
     "  --slots N            answers decoded at once (default 64)\n"
-    "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), default auto: as the file stores them\n"
+    "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), bf16_amx (in AMX's order), default\n"
+    "                       auto: as the file stores them\n"
     "  --threads N          default: all cores\n"
     "  --quiet              no progress on stderr\n";
 

@@ -36,7 +36,8 @@ static const char HELP[] =
     "  --logprobs           adds \"logprobs\" of the drawn tokens, and \"prompt_ids\"\n"
     "  --raw                prompts are raw text, not user messages\n"
     "  --slots N            answers decoded at once (default 32)\n"
-    "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), default auto: as the file stores them\n"
+    "  --precision P        f32, bf16_weights (half the memory), bf16 (products too), bf16_amx (in AMX's order), default\n"
+    "                       auto: as the file stores them\n"
     "  --threads N          default: all cores\n";
 
 enum { MOST_STOPS = 32 };

@@ -24,8 +24,8 @@ static const char HELP[] =
     "                the parameters after the steps\n"
     "  --adamw       one step of AdamW as the case's `adamw` part says; or RUN: one_step, one_step_clipped,\n"
     "                three_steps, three_steps_clipped (--adamw=RUN)\n"
-    "  --precision P f32 (default), bf16_weights (gradients at weights rounded to bf16), bf16 (products too) or\n"
-    "                auto (as the file stores them)\n"
+    "  --precision P f32 (default), bf16_weights (gradients at weights rounded to bf16), bf16 (products too), bf16_amx\n"
+    "                (in AMX's order) or auto (as the file stores them)\n"
     "  --threads N   default: all cores\n";
 
 typedef struct options {

@@ -21,7 +21,8 @@ static const char HELP[] =
     "  --logits          adds \"logits\", [tokens][vocabulary], at temperature 1 (for tiny models)\n"
     "  --score           adds \"score\": what a sequence-classification head says of the sequence; a head on every\n"
     "                    token adds \"values\" (--values is the same). Models with such heads have no log-probs\n"
-    "  --precision P     f32, bf16_weights (half the memory), bf16 (products too), default auto: as the file stores them\n"
+    "  --precision P     f32, bf16_weights (half the memory), bf16 (products too), bf16_amx (in AMX's order), default\n"
+    "                    auto: as the file stores them\n"
     "  --threads N       default: all cores\n";
 
 typedef struct options {

@@ -13,6 +13,7 @@
 #include "backend/ops.h"
 #include "base/pool.h"
 #include "cli/doctor.h"
+#include "model/precision.h"
 
 /* ---- processor ---------------------------------------------------------------------------------- */
 
@@ -67,6 +68,16 @@ static void instruction_sets(doctor_report *r)
                    getenv("GRPO_ISA") ? " (chosen by GRPO_ISA)" : "");
 }
 
+/* By the instructions that the kernels in use have; what it gains, `grpo bench` measures. */
+static void fastest_precision(doctor_report *r)
+{
+    const model_precision fastest = ops_is_fast(OPS_BF16_TILE)  ? MODEL_BF16_AMX
+                                    : ops_is_fast(OPS_BF16_DOT) ? MODEL_BF16
+                                                                : MODEL_BF16_WEIGHTS;
+    doctor_add(r, "processor", "fastest precision", DOCTOR_FINE, "%s (%s)", model_precision_name(fastest),
+               fastest == MODEL_BF16_AMX ? "AMX" : fastest == MODEL_BF16 ? "AVX512-BF16" : "half the bytes of f32 to read");
+}
+
 void doctor_processor(doctor_report *r)
 {
     char model[200];
@@ -79,6 +90,7 @@ void doctor_processor(doctor_report *r)
     if (cores < online)
         doctor_remedy(f, "affinity or a cgroup's CPU limit holds the others back; that may be meant");
     instruction_sets(r);
+    fastest_precision(r);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ int session_parse_precision(model_precision *p, const char *command, const char 
 {
     if (model_precision_parse(p, name) == 0)
         return 0;
-    fprintf(stderr, "grpo %s: --precision is auto, f32, bf16_weights or bf16, not '%s'\n", command, name);
+    fprintf(stderr, "grpo %s: --precision is auto, f32, bf16_weights, bf16 or bf16_amx, not '%s'\n", command, name);
     return -1;
 }
 

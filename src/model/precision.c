@@ -3,7 +3,7 @@
 
 #include "model/precision.h"
 
-static const char *const names[] = {"auto", "f32", "bf16_weights", "bf16"};
+static const char *const names[] = {"auto", "f32", "bf16_weights", "bf16", "bf16_amx"};
 
 model_precision model_precision_choose(model_precision wanted, const model_files *files)
 {
@@ -19,7 +19,16 @@ model_precision model_precision_choose(model_precision wanted, const model_files
 
 ops_type model_precision_type(model_precision p)
 {
-    return p == MODEL_F32 ? OPS_F32 : p == MODEL_BF16 ? OPS_BF16_DOT : OPS_BF16;
+    switch (p) {
+    case MODEL_BF16_WEIGHTS:
+        return OPS_BF16;
+    case MODEL_BF16:
+        return OPS_BF16_DOT;
+    case MODEL_BF16_AMX:
+        return OPS_BF16_TILE;
+    default:
+        return OPS_F32;
+    }
 }
 
 const char *model_precision_name(model_precision p)

@@ -78,8 +78,9 @@ static const schema_choice precision_choices[] = {
     {"bf16_weights", MODEL_BF16_WEIGHTS, "sampling and gradients see weights rounded to bf16, computed in f32; the "
                                          "optimiser keeps an f32 master. Half the bytes to stream when decoding"},
     {"bf16", MODEL_BF16, "bf16_weights, and products round activations and gradients to bf16 too, adding in f32: the "
-                         "fastest where the processor has AVX512-BF16; elsewhere the same bits, no faster than "
-                         "bf16_weights"},
+                         "fastest on AMD processors with AVX512-BF16; elsewhere the same bits, no faster than bf16_weights"},
+    {"bf16_amx", MODEL_BF16_AMX, "bf16 with the terms of each sum in the order of AMX: the fastest where the processor has "
+                                 "AMX; elsewhere the same bits, slower than f32"},
     {0},
 };
 
@@ -91,7 +92,7 @@ static const schema_row run_rows[] = {
      .help = "The run folder: effective configuration, metrics, samples, checkpoints, plots."},
     {.key = "precision", .type = SCHEMA_ENUM, AT(precision), .initial = "auto", .choices = precision_choices,
      .help = "How weights are stored. The ratio is exactly 1 on-policy in each, and a run resumes with the same bits. "
-             "An export as BF16 of a run with bf16_weights or bf16 holds exactly the weights that were sampled from."},
+             "An export as BF16 of a run with bf16_weights, bf16 or bf16_amx holds exactly the weights that were sampled from."},
     {.key = "seed", .type = SCHEMA_LONG, AT(seed), .initial = "0", .min = 0, .max = 9007199254740992.0,
      .help = "Every random number of the run is a function of this seed and of its place in the run."},
     {.key = "threads", .type = SCHEMA_INT, AT(threads), .initial = "0", .min = 0, .max = 1024,

@@ -79,9 +79,13 @@ static const char *arithmetic(const model *m)
     case MODEL_BF16_WEIGHTS:
         return "f32 arithmetic on weights rounded to bf16 (f32 master)";
     case MODEL_BF16:
-        return ops_bf16_is_fast() ? "bf16 products with f32 sums (f32 master)"
-                                  : "bf16 products with f32 sums (f32 master; this processor has no AVX512-BF16: "
-                                    "bf16_weights would be as fast)";
+        return ops_is_fast(OPS_BF16_DOT) ? "bf16 products with f32 sums (f32 master)"
+                                  : "bf16 products with f32 sums (f32 master; on this processor "
+                                          "bf16_weights would be as fast)";
+    case MODEL_BF16_AMX:
+        return ops_is_fast(OPS_BF16_TILE) ? "bf16 products on AMX with f32 sums (f32 master)"
+                                          : "bf16 products in AMX's order with f32 sums (f32 master; this processor has "
+                                            "no AMX: every other precision would be faster)";
     default:
         return "f32 arithmetic";
     }

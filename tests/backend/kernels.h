@@ -14,12 +14,12 @@
 #include "base/pool.h"
 #include "support.h"
 
-static const char *const kernels_isas[] = {"avx512bf16", "avx512", "avx2", "neon", "portable"};
+static const char *const kernels_isas[] = {"amx", "avx512bf16", "avx512", "avx2", "neon", "portable"};
 
 /* for_each_isa(name): selects each available instruction set in turn. */
 #define for_each_isa(name)                                                                         \
-    for (const char *const *i_ = kernels_isas, *name = *i_; i_ < kernels_isas + 5;                 \
-         name = ++i_ < kernels_isas + 5 ? *i_ : NULL)                                              \
+    for (const char *const *i_ = kernels_isas, *name = *i_; i_ < kernels_isas + 6;                 \
+         name = ++i_ < kernels_isas + 6 ? *i_ : NULL)                                              \
         if (ops_select_isa(name) == 0)
 
 /* Numbers in (-1, 1), a fixed sequence for each seed. */

@@ -186,20 +186,19 @@ static double distance(const float *a, const float *b, size_t n)
 
 /* Logits and gradients of bf16 products lie as near those of f32 as rounding explains. PyTorch in bfloat16 differs
  * from itself in float32 by 0.07 to 0.37 in some logit (../shared/models/README.md). */
-static void bf16_products_change_rounding_only(void **state)
+static void check_bf16_products(model_precision precision)
 {
-    (void)state;
     for (int i = 0; i < WITH_CASE; i++) {
         model_files *files = open_files(MODELS[i]);
-        model *plain = load(files, MODEL_F32, 1), *bf16 = load(files, MODEL_BF16, 1);
+        model *plain = load(files, MODEL_F32, 1), *bf16 = load(files, precision, 1);
         const size_t total = plain->layout.total;
         float *z = logits(plain), *z_bf16 = logits(bf16), worst = 0;
         for (int v = 0; v < plain->config.vocab; v++)
             worst = fabsf(z[v] - z_bf16[v]) <= worst ? worst : fabsf(z[v] - z_bf16[v]);
         outcome want = train(plain, MODELS[i], 0), got = train(bf16, MODELS[i], 0);
         const double grad = distance(got.grad, want.grad, total);
-        printf("           %-12s logits differ by %.3f, the gradient by %.4f, the loss by %.1e\n", MODELS[i], (double)worst,
-               grad, got.loss - want.loss);
+        printf("           %-8s %-12s logits differ by %.3f, the gradient by %.4f, the loss by %.1e\n",
+               model_precision_name(precision), MODELS[i], (double)worst, grad, got.loss - want.loss);
         assert_true(worst > 0 && worst < 0.4f);
         assert_true(grad > 0 && grad < 0.1);
         mem_free(z), mem_free(z_bf16), mem_free(want.grad), mem_free(want.params), mem_free(got.grad), mem_free(got.params);
@@ -208,11 +207,18 @@ static void bf16_products_change_rounding_only(void **state)
     }
 }
 
+static void bf16_products_change_rounding_only(void **state)
+{
+    (void)state;
+    check_bf16_products(MODEL_BF16);
+    check_bf16_products(MODEL_BF16_AMX);
+}
+
 static void names(void **state)
 {
     (void)state;
     model_precision p;
-    for (int i = MODEL_AUTO; i <= MODEL_BF16; i++) {
+    for (int i = MODEL_AUTO; i <= MODEL_BF16_AMX; i++) {
         assert_int_equal(model_precision_parse(&p, model_precision_name((model_precision)i)), 0);
         assert_int_equal(p, i);
     }

@@ -27,6 +27,8 @@ static const subject_kind MODELS[] = {
     {"llama-tied+lora", MODEL_F32, 0},   {"gemma3+lora", MODEL_F32, 1},     {"qwen3-moe+lora", MODEL_F32, 0},
     {"llama-tied+lora", MODEL_BF16_WEIGHTS, 0}, {"llama-tied", MODEL_BF16, 0}, {"qwen3", MODEL_BF16, 1},
     {"gemma3", MODEL_BF16, 0},           {"qwen3-moe", MODEL_BF16, 0},      {"llama-tied+lora", MODEL_BF16, 0},
+    {"llama-tied", MODEL_BF16_AMX, 0},   {"qwen3", MODEL_BF16_AMX, 0},      {"gemma3", MODEL_BF16_AMX, 0},
+    {"qwen3-moe", MODEL_BF16_AMX, 1},    {"llama-tied+lora", MODEL_BF16_AMX, 0},
 };
 enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
 
@@ -235,7 +237,7 @@ static void one_sample_can_be_drawn_alone(void **state)
 
 static void check_instruction_sets(model_precision precision)
 {
-    static const char *const sets[] = {"avx512bf16", "avx512", "avx2", "neon", "portable"};
+    static const char *const sets[] = {"amx", "avx512bf16", "avx512", "avx2", "neon", "portable"};
     char best[16];
     snprintf(best, sizeof best, "%s", ops_isa());
     subject s;
@@ -244,7 +246,7 @@ static void check_instruction_sets(model_precision precision)
     bench_init(&first, &s, 2, 6, NUCLEUS, 1);
     bench_sample(&first, GROUPS);
     int compared = 0;
-    for (int v = 0; v < 5; v++) {
+    for (int v = 0; v < 6; v++) {
         if (ops_select_isa(sets[v]) != 0)
             continue;
         compared++;
@@ -268,6 +270,7 @@ static void instruction_sets_agree(void **state)
     (void)state;
     check_instruction_sets(MODEL_F32);
     check_instruction_sets(MODEL_BF16);
+    check_instruction_sets(MODEL_BF16_AMX);
 }
 
 /* ---- gradients ------------------------------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@ eval: {every: 2}
 checkpoint: {every: 1, keep_last: 3}
 YAML
 
-for precision in f32 bf16_weights bf16; do
+for precision in f32 bf16_weights bf16 bf16_amx; do
     "$grpo" train "$dir/run.yaml" precision=$precision output_dir="$dir/whole-$precision" --quiet
     whole=$(weights "$dir/whole-$precision" 6)
 
@@ -58,6 +58,7 @@ PY
 done
 [ "$(weights "$dir/whole-f32" 6)" != "$(weights "$dir/whole-bf16_weights" 6)" ] || { echo "precision changes nothing"; exit 1; }
 [ "$(weights "$dir/whole-bf16" 6)" != "$(weights "$dir/whole-bf16_weights" 6)" ] || { echo "bf16 products change nothing"; exit 1; }
+[ "$(weights "$dir/whole-bf16" 6)" != "$(weights "$dir/whole-bf16_amx" 6)" ] || { echo "the order of the terms changes nothing"; exit 1; }
 
 # a run goes on in its own precision only, and its model answers in it
 if "$grpo" train "$dir/run.yaml" precision=f32 output_dir="$dir/whole-bf16_weights" --resume --quiet 2>"$dir/said"; then

@@ -9,7 +9,7 @@ enum {
  * one term of every sum, or two where a word holds a pair of bf16. A single row makes a wide tile, of twice as
  * many vectors (across two panels where one has no more): its sums alone would wait for each other. */
 typedef struct gemm_tile {
-    const float *x; /* in a dot chain words of two bf16 */
+    const float *x; /* in a dot chain words of two bf16; in a tile chain rounded, and zeros up to a whole block */
     ptrdiff_t ldx;
     const uint32_t *w; /* first of the tile's columns: [lines][32] */
     ptrdiff_t second;  /* wide: where the second half of its vectors begins, from there */
@@ -57,22 +57,34 @@ SIMD_INLINE void gemm_dots(const int rows, const int vecs, v16 *acc, const v16i 
     at->x++;
 }
 
+SIMD_INLINE void gemm_load_line(const int vecs, v16i *line, const gemm_cursor *at, const gemm_tile *t)
+{
+    SIMD_UNROLL
+    for (int v = 0; v < vecs; v++)
+        line[v] = v16i_load(at->w + (v < SIMD_TILE_VECS ? 16 * v : t->second + 16 * (v - SIMD_TILE_VECS)));
+}
+
+SIMD_INLINE void gemm_next_line(gemm_cursor *at, const gemm_tile *t)
+{
+    const uintptr_t step = (uintptr_t)t->next_step;
+    if (step) {
+        __builtin_prefetch((const void *)at->next, 0, 2);
+        __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
+    }
+    at->w += OPS_PANEL;
+    at->next += step;
+}
+
 /* The next `terms` of every sum: a whole line, or in bf16 the first half of the last one. */
 SIMD_INLINE void gemm_line(const ops_type type, const int rows, const int vecs, v16 *acc, gemm_cursor *at,
                            const gemm_tile *t, const int terms)
 {
     v16i line[GEMM_VECS];
     v16 b[GEMM_VECS];
-    const uintptr_t step = (uintptr_t)t->next_step;
+    gemm_load_line(vecs, line, at, t);
     SIMD_UNROLL
-    for (int v = 0; v < vecs; v++) {
-        line[v] = v16i_load(at->w + (v < SIMD_TILE_VECS ? 16 * v : t->second + 16 * (v - SIMD_TILE_VECS)));
+    for (int v = 0; v < vecs; v++)
         b[v] = type == OPS_F32 ? v16_as_float(line[v]) : v16_from_low(line[v]);
-    }
-    if (step) {
-        __builtin_prefetch((const void *)at->next, 0, 2);
-        __builtin_prefetch((const void *)(at->next + step / 2), 0, 2);
-    }
     if (type == OPS_BF16_DOT)
         gemm_dots(rows, vecs, acc, line, at, t->ldx);
     else
@@ -83,8 +95,7 @@ SIMD_INLINE void gemm_line(const ops_type type, const int rows, const int vecs, 
             b[v] = v16_from_high(line[v]);
         gemm_term(rows, vecs, acc, b, at, t->ldx);
     }
-    at->w += OPS_PANEL;
-    at->next += step;
+    gemm_next_line(at, t);
 }
 
 /* acc = fma or dot chain over the next k terms. The inner loop's short fixed length keeps the branch predictor
@@ -159,6 +170,58 @@ SIMD_INLINE void gemm_tile_rows(const ops_type type, const int rows, const int v
     gemm_tile_finish(rows, vecs, acc, t);
 }
 
+/* A block of a tile chain: `lines` lines of every sum's even and odd terms. */
+SIMD_INLINE void gemm_tile_block(const int rows, const int vecs, v16 *even, v16 *odd, gemm_cursor *at,
+                                 const gemm_tile *t, int lines)
+{
+    SIMD_UNROLL
+    for (int i = 0; i < rows * vecs; i++)
+        even[i] = odd[i] = v16_zero();
+    for (int l = 0; l < lines; l++) {
+        v16i line[GEMM_VECS];
+        v16 b[GEMM_VECS];
+        gemm_load_line(vecs, line, at, t);
+        SIMD_UNROLL
+        for (int v = 0; v < vecs; v++)
+            b[v] = v16_from_low(line[v]);
+        gemm_term(rows, vecs, even, b, at, t->ldx);
+        SIMD_UNROLL
+        for (int v = 0; v < vecs; v++)
+            b[v] = v16_from_high(line[v]);
+        gemm_term(rows, vecs, odd, b, at, t->ldx);
+        gemm_next_line(at, t);
+    }
+    if (lines < OPS_TILE_BLOCK / 2) { /* terms of zeros make -0 a 0 */
+        SIMD_UNROLL
+        for (int i = 0; i < rows * vecs; i++) {
+            even[i] = v16_add(even[i], v16_zero());
+            odd[i] = v16_add(odd[i], v16_zero());
+        }
+    }
+}
+
+/* A tile chain needs twice the accumulators, so at most half of a tile's rows, and keeps its sums in memory. */
+enum { GEMM_TILE_CHAIN_ROWS = SIMD_TILE_ROWS / 2 };
+SIMD_INLINE void gemm_tile_chain(const int rows, const int vecs, const gemm_tile *t)
+{
+    v16 even[SIMD_TILE_ROWS * SIMD_TILE_VECS], odd[SIMD_TILE_ROWS * SIMD_TILE_VECS];
+    float total[SIMD_TILE_ROWS * SIMD_TILE_VECS][16];
+    gemm_cursor at = {t->x, t->w, t->next};
+    SIMD_UNROLL
+    for (int i = 0; i < rows * vecs; i++)
+        v16_store(total[i], v16_zero());
+    for (int left = t->k; left > 0; left -= OPS_TILE_BLOCK) {
+        gemm_tile_block(rows, vecs, even, odd, &at, t, (left < OPS_TILE_BLOCK ? left + 1 : OPS_TILE_BLOCK) / 2);
+        SIMD_UNROLL
+        for (int i = 0; i < rows * vecs; i++)
+            v16_store(total[i], v16_add(v16_load(total[i]), v16_add(even[i], odd[i])));
+    }
+    SIMD_UNROLL
+    for (int i = 0; i < rows * vecs; i++)
+        even[i] = v16_load(total[i]);
+    gemm_tile_finish(rows, vecs, even, t);
+}
+
 static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
 {
     switch (rows) {
@@ -168,6 +231,8 @@ static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
             gemm_tile_rows(OPS_F32, r, SIMD_TILE_VECS, t);                                         \
         else if (type == OPS_BF16)                                                                 \
             gemm_tile_rows(OPS_BF16, r, SIMD_TILE_VECS, t);                                        \
+        else if (type == OPS_BF16_TILE)                                                            \
+            gemm_tile_chain(r < GEMM_TILE_CHAIN_ROWS ? r : GEMM_TILE_CHAIN_ROWS, SIMD_TILE_VECS, t);         \
         else                                                                                       \
             gemm_tile_rows(OPS_BF16_DOT, r, SIMD_TILE_VECS, t);                                    \
         break;
@@ -184,6 +249,8 @@ static void gemm_wide_run(ops_type type, const gemm_tile *t)
         gemm_tile_rows(OPS_F32, 1, GEMM_VECS, t);
     else if (type == OPS_BF16)
         gemm_tile_rows(OPS_BF16, 1, GEMM_VECS, t);
+    else if (type == OPS_BF16_TILE)
+        gemm_tile_chain(1, GEMM_VECS, t);
     else
         gemm_tile_rows(OPS_BF16_DOT, 1, GEMM_VECS, t);
 }
@@ -203,37 +270,68 @@ static int gemm_fetch_step(ops_type type, int rows, int tiles)
     return rows < (type == OPS_BF16 ? 3 : 7) ? 0 : (128 + tiles - 1) / tiles;
 }
 
-/* Room for a tile's rows as pairs of bf16; longer rows make lower tiles. */
-enum { GEMM_ROUNDED = 112 * 1024 };
+/* How a tile's rows are rounded: to pairs of bf16, or, for tile chains without AMX, to f32 numbers. */
+typedef enum gemm_form { GEMM_AS_IS, GEMM_PAIRS, GEMM_NUMBERS } gemm_form;
 
-/* Row stride of the pairs: no power of two. */
-static int gemm_rounded_stride(int k)
+static gemm_form gemm_form_of(ops_type type)
 {
-    return (k + 31) / 32 * 16 + 16;
+    return type == OPS_BF16_DOT ? GEMM_PAIRS : type == OPS_BF16_TILE ? GEMM_NUMBERS : GEMM_AS_IS;
 }
 
-static void gemm_round_rows(float *out, int stride, const float *x, ptrdiff_t ldx, int rows, int k)
+/* Room for a tile's rounded rows; longer rows make lower tiles. */
+enum { GEMM_ROUNDED = 112 * 1024 };
+
+/* Row stride of whole blocks: no power of two. */
+static int gemm_rounded_stride(gemm_form form, int k)
 {
+    return (k + 31) / 32 * (form == GEMM_PAIRS ? 16 : 32) + 16;
+}
+
+SIMD_INLINE float *gemm_round_block(const gemm_form form, float *to, v16 a, v16 b)
+{
+    if (form == GEMM_PAIRS) {
+        v16_store_bf16(to, a, b);
+        return to + 16;
+    }
+    v16_store(to, v16_operand_bf16(a));
+    v16_store(to + 16, v16_operand_bf16(b));
+    return to + 32;
+}
+
+/* Zeros fill up a row's last block. */
+SIMD_INLINE void gemm_round_rows(const gemm_form form, float *out, const float *x, ptrdiff_t ldx, int rows, int k)
+{
+    const int stride = gemm_rounded_stride(form, k);
     for (int r = 0; r < rows; r++, x += ldx, out += stride) {
         float *to = out;
         int j = 0;
-        for (; j + 32 <= k; j += 32, to += 16)
-            v16_store_bf16(to, v16_load(x + j), v16_load(x + j + 16));
+        for (; j + 32 <= k; j += 32)
+            to = gemm_round_block(form, to, v16_load(x + j), v16_load(x + j + 16));
         if (j < k) {
             const int n = k - j;
-            v16_store_bf16(to, v16_load_n(x + j, n < 16 ? n : 16), n > 16 ? v16_load_n(x + j + 16, n - 16) : v16_zero());
+            gemm_round_block(form, to, v16_load_n(x + j, n < 16 ? n : 16), n > 16 ? v16_load_n(x + j + 16, n - 16) : v16_zero());
         }
     }
 }
 
+/* `most`, or as many as there is room for. */
+static int gemm_rounded_rows(gemm_form form, int k, int most)
+{
+    const int fit = GEMM_ROUNDED / gemm_rounded_stride(form, k);
+    assert(fit > 0);
+    return fit < most ? fit : most;
+}
+
 static int gemm_tile_rows_most(ops_type type, int k)
 {
-    if (type != OPS_BF16_DOT)
-        return SIMD_TILE_ROWS;
-    const int fit = GEMM_ROUNDED / gemm_rounded_stride(k);
-    assert(fit > 0);
-    return fit < SIMD_TILE_ROWS ? fit : SIMD_TILE_ROWS;
+    const gemm_form form = gemm_form_of(type);
+    return form == GEMM_AS_IS ? SIMD_TILE_ROWS
+                              : gemm_rounded_rows(form, k, type == OPS_BF16_TILE ? GEMM_TILE_CHAIN_ROWS : SIMD_TILE_ROWS);
 }
+
+#if defined(SIMD_AMX)
+static void amx_gemm_block(const ops_product *p, gemm_range q, float scale, const float *x, ptrdiff_t ldx);
+#endif
 
 /* Computes a range, times scale (1 changes nothing). The rows are cut into tiles of nearly equal
  * height. While the tiles of these panels are computed, as many panels behind them are brought into
@@ -242,20 +340,29 @@ static int gemm_tile_rows_most(ops_type type, int k)
  * prefetch reads nothing: any address will do). */
 static void gemm_block(const ops_product *p, gemm_range q, float scale, const float *x, ptrdiff_t ldx)
 {
+#if defined(SIMD_AMX)
+    if (p->w.type == OPS_BF16_TILE) {
+        amx_gemm_block(p, q, scale, x, ldx);
+        return;
+    }
+#endif
     const int rows = q.r1 - q.r0, k = p->w.k;
-    const int rounded = p->w.type == OPS_BF16_DOT, most = gemm_tile_rows_most(p->w.type, k);
+    const gemm_form form = gemm_form_of(p->w.type);
+    const int most = gemm_tile_rows_most(p->w.type, k);
     const int tiles = (rows + most - 1) / most;
-    _Alignas(64) float pairs[GEMM_ROUNDED];
+    _Alignas(64) float rounded[GEMM_ROUNDED];
     const int end_column = q.p1 * OPS_PANEL < p->w.n ? q.p1 * OPS_PANEL : p->w.n;
     const size_t size = ops_panel_words(p->w);
-    gemm_tile t = {.ldx = rounded ? gemm_rounded_stride(k) : ldx, .k = k, .chunk = gemm_chunk(k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
+    gemm_tile t = {.ldx = form ? gemm_rounded_stride(form, k) : ldx, .k = k, .chunk = gemm_chunk(p->w.type, k), .ldy = p->ldy, .ldr = p->ldr, .scale = scale,
                    .next_step = gemm_fetch_step(p->w.type, rows, tiles),
                    .second = SIMD_TILE_VECS == 2 ? (ptrdiff_t)size : 16 * SIMD_TILE_VECS};
     for (int i = 0, r = q.r0, end; i < tiles; i++, r = end) {
         end = q.r0 + (int)((int64_t)rows * (i + 1) / tiles);
-        t.x = rounded ? pairs : x + (ptrdiff_t)r * ldx;
-        if (rounded)
-            gemm_round_rows(pairs, (int)t.ldx, x + (ptrdiff_t)r * ldx, ldx, end - r, k);
+        t.x = form ? rounded : x + (ptrdiff_t)r * ldx;
+        if (form == GEMM_PAIRS)
+            gemm_round_rows(GEMM_PAIRS, rounded, x + (ptrdiff_t)r * ldx, ldx, end - r, k);
+        else if (form == GEMM_NUMBERS)
+            gemm_round_rows(GEMM_NUMBERS, rounded, x + (ptrdiff_t)r * ldx, ldx, end - r, k);
         for (int column = q.p0 * OPS_PANEL, width; column < end_column; column += width) {
             const int wide = rows == 1 && column + 16 * GEMM_VECS <= q.p1 * OPS_PANEL;
             const uint32_t *panel = p->w.pairs + (size_t)(column / OPS_PANEL) * size;

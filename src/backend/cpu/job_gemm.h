@@ -41,6 +41,12 @@ enum {
     DW_TILES = 4,   /* tiles of x: 32 KB each */
 };
 
+/* In bf16 a panel takes half of the room; on AMX products are so fast that copies must serve more of them. */
+static inline int dw_group(ops_type operands)
+{
+    return operands == OPS_BF16_TILE ? 2 * DW_GROUP : DW_GROUP;
+}
+
 /* db += column sums: an item is 16 columns. */
 typedef struct bias_job {
     float *db;
@@ -58,10 +64,10 @@ typedef struct embed_job {
     float scale;
 } embed_job;
 
-/* Terms of one fma chain in a product of reduction length k. */
-static inline int gemm_chunk(int k)
+/* Terms of one chain in a product of reduction length k. */
+static inline int gemm_chunk(ops_type type, int k)
 {
-    return k >= 1536 ? 1024 : 512;
+    return type == OPS_BF16_TILE ? k : k >= 1536 ? 1024 : 512;
 }
 
 static inline int gemm_panels(int n)

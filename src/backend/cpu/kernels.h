@@ -53,7 +53,7 @@ typedef struct kernels {
 } kernels;
 
 /* Defined by kernels_<isa>.c, where the machine's architecture has it. */
-extern const kernels kernels_avx512bf16, kernels_avx512, kernels_avx2, kernels_neon, kernels_portable;
+extern const kernels kernels_amx, kernels_avx512bf16, kernels_avx512, kernels_avx2, kernels_neon, kernels_portable;
 
 /* The table in use (chosen at first use). */
 const kernels *ops_kernels(void);

@@ -17,6 +17,9 @@
 #include "backend/cpu/body_pack.h"
 #include "backend/cpu/body_gemm.h"
 #include "backend/cpu/body_dw.h"
+#if defined(SIMD_AMX)
+#include "backend/cpu/body_amx.h"
+#endif
 #include "backend/cpu/body_head.h"
 #include "backend/cpu/body_draw.h"
 #include "backend/cpu/body_elementwise.h"

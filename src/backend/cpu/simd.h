@@ -76,10 +76,22 @@ SIMD_INLINE v16 v16_flush(v16 a)
     return v16_select(v16_eq(a, v16_zero()), sign, a);
 }
 
+/* As an operand of a product takes it: flushed and rounded, still an f32. */
+SIMD_INLINE v16 v16_operand_bf16(v16 a)
+{
+    return v16_from_low(v16_round_bf16(v16_flush(a)));
+}
+
 #if !defined(SIMD_BF16)
 SIMD_INLINE v16 v16_dot_bf16(v16i a, v16i b, v16 c)
 {
     return v16_fma(v16_from_low(a), v16_from_low(b), v16_fma(v16_from_high(a), v16_from_high(b), c));
+}
+
+/* v16_pair_bf16 of operands. */
+SIMD_INLINE v16i v16_operands_bf16(v16 low, v16 high)
+{
+    return v16_pair_bf16(v16_flush(low), v16_flush(high));
 }
 
 /* Element i of (a, b), flushed and rounded, becomes half i of the 16 words. */

@@ -93,6 +93,12 @@ SIMD_INLINE void v16_store_bf16(void *to, v16 a, v16 b)
 {
     _mm512_storeu_si512(to, (v16i)_mm512_cvtne2ps_pbh(b, a));
 }
+SIMD_INLINE v16i v16_operands_bf16(v16 low, v16 high)
+{
+    const v16i i_and_16_i = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008,
+                                             0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    return _mm512_permutexvar_epi16(i_and_16_i, (v16i)_mm512_cvtne2ps_pbh(high, low));
+}
 #endif
 
 /* Pairs of rows, then pairs of pairs inside each quarter, then the quarters. */

@@ -1,8 +1,10 @@
 /* Matrices: packing and products as plain loops. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "backend/ref/ref.h"
+#include "base/mem.h"
 
 static float *at(ops_matrix w, int i, int j)
 {
@@ -87,7 +89,7 @@ float ref_operand_bf16(float x)
     return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : ref_round_bf16(x);
 }
 
-float ref_dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n)
+static float dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n)
 {
     float acc = 0.0f;
     for (int i = 0; i < n; i += 2) {
@@ -102,41 +104,68 @@ float ref_dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb
     return acc;
 }
 
-static float chain(ops_matrix w, int i, const float *x, int j0, int j1)
+static float tile_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n)
 {
-    float acc = 0.0f, row[1024];
-    for (int j = j0; j < j1; j++)
-        row[j - j0] = ref_element(w, i, j);
-    if (w.type == OPS_BF16_DOT)
-        return ref_dot_chain(x + j0, 1, row, 1, j1 - j0);
-    for (int j = j0; j < j1; j++)
-        acc = fmaf(x[j], row[j - j0], acc);
+    float acc = 0.0f;
+    for (int i0 = 0; i0 < n; i0 += OPS_TILE_BLOCK) {
+        float sum[2] = {0.0f, 0.0f};
+        for (int i = i0; i < i0 + OPS_TILE_BLOCK; i++) {
+            const float ai = i < n ? ref_operand_bf16(a[i * lda]) : 0.0f;
+            const float bi = i < n ? ref_operand_bf16(b[i * ldb]) : 0.0f;
+            sum[i % 2] = fmaf(ai, bi, sum[i % 2]);
+        }
+        acc = acc + (sum[0] + sum[1]);
+    }
     return acc;
 }
 
-static float product(ops_matrix w, int i, const float *x)
+float ref_chain(ops_type type, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n)
 {
-    const int chunk = w.k >= 1536 ? 1024 : 512;
+    if (type == OPS_BF16_DOT)
+        return dot_chain(a, lda, b, ldb, n);
+    if (type == OPS_BF16_TILE)
+        return tile_chain(a, lda, b, ldb, n);
+    float acc = 0.0f;
+    for (int i = 0; i < n; i++)
+        acc = fmaf(a[i * lda], b[i * ldb], acc);
+    return acc;
+}
+
+static float product(ops_matrix w, const float *row, const float *x)
+{
+    const int chunk = w.type == OPS_BF16_TILE ? w.k : w.k >= 1536 ? 1024 : 512;
     float total = 0.0f;
     for (int j0 = 0; j0 < w.k; j0 += chunk) {
-        float acc = chain(w, i, x, j0, j0 + chunk < w.k ? j0 + chunk : w.k);
+        float acc = ref_chain(w.type, x + j0, 1, row + j0, 1, w.k - j0 < chunk ? w.k - j0 : chunk);
         total = j0 == 0 ? acc : total + acc;
     }
     return total;
 }
 
+static void gemm_column(const ops_product *q, int i, const float *row, const float *x, int ldx, int m)
+{
+    for (int r = 0; r < m; r++) {
+        float y = product(q->w, row, x + (size_t)r * ldx);
+        if (q->bias)
+            y = y + q->bias[i];
+        if (q->residual)
+            y = y + q->residual[(size_t)r * q->ldr + i];
+        q->y[(size_t)r * q->ldy + i] = y;
+    }
+}
+
 void ref_gemm(const ops_product *products, int count, const float *x, int ldx, int m)
 {
-    for (const ops_product *q = products; q < products + count; q++)
-        for (int r = 0; r < m; r++)
-            for (int i = 0; i < q->w.n; i++) {
-                float y = product(q->w, i, x + (size_t)r * ldx);
-                if (q->bias)
-                    y = y + q->bias[i];
-                if (q->residual)
-                    y = y + q->residual[(size_t)r * q->ldr + i];
-                q->y[(size_t)r * q->ldy + i] = y;
-            }
+    for (const ops_product *q = products; q < products + count; q++) {
+        float *row = mem_calloc((size_t)q->w.k, sizeof *row);
+        assert(row);
+        for (int i = 0; i < q->w.n; i++) {
+            for (int j = 0; j < q->w.k; j++)
+                row[j] = ref_element(q->w, i, j);
+            gemm_column(q, i, row, x, ldx, m);
+        }
+        mem_free(row);
+    }
 }
 
 void ref_gemm_dw(ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)
@@ -144,12 +173,8 @@ void ref_gemm_dw(ops_type operands, ops_matrix dw, const float *dy, int lddy, co
     for (int m0 = 0; m0 < m; m0 += 512)
         for (int i = 0; i < dw.n; i++)
             for (int j = 0; j < dw.k; j++) {
-                float acc = 0.0f;
-                const int rows = m - m0 < 512 ? m - m0 : 512;
-                if (operands == OPS_BF16_DOT)
-                    acc = ref_dot_chain(&x[(size_t)m0 * ldx + j], ldx, &dy[(size_t)m0 * lddy + i], lddy, rows);
-                for (int r = m0; operands != OPS_BF16_DOT && r < m0 + rows; r++)
-                    acc = fmaf(x[(size_t)r * ldx + j], dy[(size_t)r * lddy + i], acc);
+                float acc = ref_chain(operands, &x[(size_t)m0 * ldx + j], ldx, &dy[(size_t)m0 * lddy + i], lddy,
+                                      m - m0 < 512 ? m - m0 : 512);
                 *at(dw, i, j) = *at(dw, i, j) + acc;
             }
 }

@@ -138,13 +138,10 @@ void ref_head_grad(ops_matrix w, ops_matrix dw, const float *h, int ldh, float i
         for (int j = 0; j < w.k; j++)
             for (int v0 = 0; v0 < w.n; v0 += OPS_VOCAB_BLOCK) {
                 const int entries = w.n - v0 < OPS_VOCAB_BLOCK ? w.n - v0 : OPS_VOCAB_BLOCK;
-                float acc = 0.0f, column[OPS_VOCAB_BLOCK];
+                float column[OPS_VOCAB_BLOCK];
                 for (int v = 0; v < entries; v++)
                     column[v] = ref_element(w, v0 + v, j);
-                if (w.type == OPS_BF16_DOT)
-                    acc = ref_dot_chain(dz + v0, 1, column, 1, entries);
-                for (int v = 0; w.type != OPS_BF16_DOT && v < entries; v++)
-                    acc = fmaf(dz[v0 + v], column[v], acc);
+                const float acc = ref_chain(w.type, dz + v0, 1, column, 1, entries);
                 float *out = &dh[(size_t)r * lddh + j];
                 *out = v0 == 0 ? acc : acc + *out;
             }

@@ -15,9 +15,10 @@ float ref_lanes_sum(const float lanes[OPS_LANES]);
 float ref_round_bf16(float x);
 float ref_element(ops_matrix w, int i, int j);
 
-/* BF16_DOT: an operand as a product takes it, and the chain over a[i * lda] and b[i * ldb]. */
+/* The chain of a product with a matrix of this type, over a[i * lda] and b[i * ldb]; where both are rounded, an
+ * operand as the product takes it. */
+float ref_chain(ops_type type, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n);
 float ref_operand_bf16(float x);
-float ref_dot_chain(const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, int n);
 
 void ref_pack(ops_matrix w, const float *src, int lds);
 void ref_unpack(float *dst, int ldd, ops_matrix w);

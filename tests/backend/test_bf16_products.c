@@ -1,23 +1,27 @@
-/* BF16_DOT: every operation on it against its plain loops, bit for bit, on every instruction set of this machine
- * (with AVX512-BF16 that compares the instruction with two fmas); rows alone and together, 1 to 3 threads. */
+/* BF16_DOT and BF16_TILE: every operation on them against its plain loops, bit for bit, on every instruction set of
+ * this machine (with AVX512-BF16 and with AMX that compares the instruction with fmas); rows alone and together, 1 to
+ * 3 threads. */
 #include "kernels.h"
 #include "pools.h"
 
 static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
+static const ops_type types[] = {OPS_BF16_DOT, OPS_BF16_TILE};
 
 static int set_up(void **state)
 {
+    static const char *const own[][2] = {{"avx512bf16", "AVX512-BF16"}, {"amx", "AMX"}};
     pools_set_up(state);
-    if (ops_select_isa("avx512bf16") != 0)
-        print_message("SKIPPED: this processor has no AVX512-BF16; the other instruction sets are tested\n");
+    for (int i = 0; i < 2; i++)
+        if (ops_select_isa(own[i][0]) != 0)
+            print_message("SKIPPED: this processor has no %s; the other instruction sets are tested\n", own[i][1]);
     return 0;
 }
 
-static ops_matrix dot_matrix(int n, int k, uint32_t seed)
+static ops_matrix bf16_matrix(ops_type type, int n, int k, uint32_t seed)
 {
     ops_matrix w = kernels_matrix(n, k, seed), r = kernels_rounded(w);
     kernels_free(w.data);
-    r.type = OPS_BF16_DOT;
+    r.type = type;
     return r;
 }
 
@@ -32,11 +36,11 @@ static void spread(float *p, size_t n, uint32_t seed)
     }
 }
 
-static void check_gemm(int n, int k, int m, int wide_range)
+static void check_gemm(ops_type type, int n, int k, int m, int wide_range)
 {
     const int ldx = k + 5, ldy = n + 7;
     const size_t size = (size_t)m * ldy;
-    ops_matrix w = dot_matrix(n, k, 1);
+    ops_matrix w = bf16_matrix(type, n, k, 1);
     float *x = kernels_random((size_t)m * ldx, 3), *bias = kernels_random((size_t)n, 4);
     float *want = kernels_random(size, 6), *got = kernels_alloc(size);
     if (wide_range)
@@ -50,36 +54,41 @@ static void check_gemm(int n, int k, int m, int wide_range)
             for (int row = 0; row < (t < 3 ? 1 : m); row++)
                 ops_gemm(pools[t % 3], &(ops_product){w, got + (size_t)row * ldy, ldy, bias, NULL, 0}, 1,
                          x + (size_t)row * ldx, ldx, t < 3 ? m : 1);
-            assert_same_bits(got, want, size, "gemm m=%d n=%d k=%d, %s, case %d", m, n, k, isa, t);
+            assert_same_bits(got, want, size, "gemm, type %d m=%d n=%d k=%d, %s, case %d", type, m, n, k, isa, t);
         }
     float *const all[] = {w.data, x, bias, want, got};
     for (int i = 0; i < 5; i++)
         kernels_free(all[i]);
 }
 
+static void check_gemms(ops_type type)
+{
+    static const int shapes[][2] = {{1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1601}, {31, 2500}, {5, 2}};
+    for (int m = 1; m <= 40; m++)
+        check_gemm(type, 70, 24, m, m % 2);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int m = 1; m <= 40; m += 1 + m / 3)
+            check_gemm(type, shapes[s][0], shapes[s][1], m, 1);
+    check_gemm(type, 97, 601, 300, 1);
+    check_gemm(type, 130, 40, 700, 0);
+    check_gemm(type, 3, 20000, 15, 0); /* rows that leave room for few in a tile */
+}
+
 static void gemm_matches_reference(void **state)
 {
     (void)state;
-    static const int shapes[][2] = {{1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1601}, {31, 2500}, {5, 2}};
-    for (int m = 1; m <= 40; m++)
-        check_gemm(70, 24, m, m % 2);
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        for (int m = 1; m <= 40; m += 1 + m / 3)
-            check_gemm(shapes[s][0], shapes[s][1], m, 1);
-    check_gemm(97, 601, 300, 1);
-    check_gemm(130, 40, 700, 0);
-    check_gemm(3, 20000, 15, 0); /* rows that leave room for few in a tile */
+    for (int i = 0; i < 2; i++)
+        check_gemms(types[i]);
 }
 
-static void transposed_matches_reference(void **state)
+static void check_transposed(ops_type type)
 {
-    (void)state;
     static const int shapes[][2] = {{36, 24}, {1, 1}, {33, 17}, {65, 70}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        ops_matrix w = dot_matrix(shapes[s][0], shapes[s][1], 2);
-        const size_t words = ops_matrix_bytes(OPS_BF16_DOT, w.k, w.n) / 4;
+        ops_matrix w = bf16_matrix(type, shapes[s][0], shapes[s][1], 2);
+        const size_t words = ops_matrix_bytes(type, w.k, w.n) / 4;
         ops_matrix want = ops_transposed(w, kernels_random(words, 3)), got = ops_transposed(w, kernels_alloc(words));
-        assert_int_equal(want.type, OPS_BF16_DOT);
+        assert_int_equal(want.type, type);
         ref_pack_transposed(want, w);
         for_each_isa(isa)
             for (int t = 0; t < 3; t++) {
@@ -91,7 +100,14 @@ static void transposed_matches_reference(void **state)
     }
 }
 
-static void check_dw(int n, int k, int m)
+static void transposed_matches_reference(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        check_transposed(types[i]);
+}
+
+static void check_dw(ops_type type, int n, int k, int m)
 {
     const int lddy = n + 3, ldx = k + 1;
     const size_t size = ops_matrix_elements(n, k);
@@ -101,13 +117,13 @@ static void check_dw(int n, int k, int m)
     spread(x, (size_t)m * ldx, 6);
     spread(dy, (size_t)m * lddy, 7);
     uint64_t fp = pool_fp_enter();
-    ref_gemm_dw(OPS_BF16_DOT, want, dy, lddy, x, ldx, m);
+    ref_gemm_dw(type, want, dy, lddy, x, ldx, m);
     pool_fp_leave(fp);
     for_each_isa(isa)
         for (int t = 0; t < 3; t++) {
             memcpy(got.data, start, size * sizeof *start);
-            ops_gemm_dw(pools[t], OPS_BF16_DOT, got, dy, lddy, x, ldx, m);
-            assert_same_bits(got.data, want.data, size, "dw m=%d n=%d k=%d, %s", m, n, k, isa);
+            ops_gemm_dw(pools[t], type, got, dy, lddy, x, ldx, m);
+            assert_same_bits(got.data, want.data, size, "dw, type %d m=%d n=%d k=%d, %s", type, m, n, k, isa);
         }
     float *const all[] = {want.data, got.data, start, x, dy};
     for (int i = 0; i < 5; i++)
@@ -118,14 +134,15 @@ static void gradients_match_reference(void **state)
 {
     (void)state;
     static const int shapes[][3] = {{1, 1, 1}, {36, 24, 7}, {33, 150, 513}, {200, 61, 40}, {70, 17, 1100}};
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        check_dw(shapes[s][0], shapes[s][1], shapes[s][2]);
+    for (int i = 0; i < 2; i++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            check_dw(types[i], shapes[s][0], shapes[s][1], shapes[s][2]);
 }
 
-static void check_head(int vocab, int k, int m)
+static void check_head(ops_type type, int vocab, int k, int m)
 {
     const size_t size = ops_matrix_elements(vocab, k), logits = (size_t)m * vocab, wide = (size_t)m * k;
-    ops_matrix w = dot_matrix(vocab, k, 1), want_dw = ops_matrix_f32(vocab, k, kernels_alloc(size)),
+    ops_matrix w = bf16_matrix(type, vocab, k, 1), want_dw = ops_matrix_f32(vocab, k, kernels_alloc(size)),
                dw = ops_matrix_f32(vocab, k, kernels_alloc(size));
     float *h = kernels_random(wide, 2), *coef = kernels_random(m, 3), *room = kernels_alloc((size_t)m * (vocab + k));
     float *want_z = kernels_alloc(logits), *z = kernels_alloc(logits), *want_lp = kernels_alloc(m), *lp = kernels_alloc(m);
@@ -146,10 +163,10 @@ static void check_head(int vocab, int k, int m)
             ops_head_logits(pools[t], w, h, k, 0.8f, z, vocab, rows, 1, m, scratch);
             ops_head_logprob(pools[t], w, h, k, 0.8f, target, NULL, lp, rows, 1, m, scratch);
             ops_head_grad(pools[t], w, dw, h, k, 0.8f, target, NULL, rows, coef, NULL, dh, k, m, scratch);
-            assert_same_bits(z, want_z, logits, "logits v=%d k=%d m=%d, %s", vocab, k, m, isa);
-            assert_same_bits(lp, want_lp, m, "logprob v=%d k=%d m=%d, %s", vocab, k, m, isa);
-            assert_same_bits(dh, want_dh, wide, "dh v=%d k=%d m=%d, %s", vocab, k, m, isa);
-            assert_same_bits(dw.data, want_dw.data, size, "dw v=%d k=%d m=%d, %s", vocab, k, m, isa);
+            assert_same_bits(z, want_z, logits, "logits, type %d v=%d k=%d m=%d, %s", type, vocab, k, m, isa);
+            assert_same_bits(lp, want_lp, m, "logprob, type %d v=%d k=%d m=%d, %s", type, vocab, k, m, isa);
+            assert_same_bits(dh, want_dh, wide, "dh, type %d v=%d k=%d m=%d, %s", type, vocab, k, m, isa);
+            assert_same_bits(dw.data, want_dw.data, size, "dw, type %d v=%d k=%d m=%d, %s", type, vocab, k, m, isa);
             kernels_free(scratch);
         }
     mem_free(rows), mem_free(want_rows), mem_free(target);
@@ -161,10 +178,12 @@ static void check_head(int vocab, int k, int m)
 static void head_matches_reference(void **state)
 {
     (void)state;
-    check_head(100, 24, 5);
-    check_head(513, 17, 1);
-    check_head(1100, 25, 40);
-    check_head(700, 600, 3);
+    for (int i = 0; i < 2; i++) {
+        check_head(types[i], 100, 24, 5);
+        check_head(types[i], 513, 17, 1);
+        check_head(types[i], 1100, 25, 40);
+        check_head(types[i], 700, 600, 3);
+    }
 }
 
 int main(void)
