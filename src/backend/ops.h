@@ -367,7 +367,8 @@ grpo_status ops_check(grpo_error *err);
 /* Switches (tests, bench); returns 0, or -1 when this machine cannot run it. */
 int ops_select_isa(const char *name);
 /* Whether products of this type are faster than those of f32: BF16_TILE needs AMX, BF16_DOT AVX512-BF16 on an AMD
- * processor (an Intel one takes two cycles for what f32 does in one). The others are about as fast as f32 everywhere. */
+ * processor (an Intel one takes two cycles for what f32 does in one). BF16 is never faster than f32 but at a few rows, where
+ * memory is waited for. */
 int ops_is_fast(ops_type type);
 
 #endif

@@ -73,9 +73,9 @@ static void fastest_precision(doctor_report *r)
 {
     const model_precision fastest = ops_is_fast(OPS_BF16_TILE)  ? MODEL_BF16_AMX
                                     : ops_is_fast(OPS_BF16_DOT) ? MODEL_BF16
-                                                                : MODEL_BF16_WEIGHTS;
+                                                                : MODEL_F32;
     doctor_add(r, "processor", "fastest precision", DOCTOR_FINE, "%s (%s)", model_precision_name(fastest),
-               fastest == MODEL_BF16_AMX ? "AMX" : fastest == MODEL_BF16 ? "AVX512-BF16" : "half the bytes of f32 to read");
+               fastest == MODEL_BF16_AMX ? "AMX" : fastest == MODEL_BF16 ? "AVX512-BF16" : "bf16_weights to decode a few answers: half the bytes to read");
 }
 
 void doctor_processor(doctor_report *r)
