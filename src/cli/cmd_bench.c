@@ -155,8 +155,10 @@ static grpo_status run(const char *path, int n_threads, model_precision precisio
         status = model_files_open(&files, path, err);
     for (int i = 0; i < count && status == GRPO_OK; i++) {
         status = measure(&results[i], files, list[i], threads, o, err);
-        if (status == GRPO_OK && !json)
+        if (status == GRPO_OK && !json) {
             print_table(&results[i], list[i]);
+            fflush(stdout); /* the next one takes a minute */
+        }
     }
     if (status == GRPO_OK && json)
         print_json(results, list, count);
