@@ -51,8 +51,10 @@ grpo_status trainer_open_model(trainer *t, grpo_error *err)
     if (status == GRPO_OK && c->lora.path)
         status = checkpoint_resolve(&beside, c->lora.path, err);
     if (status == GRPO_OK) {
-        /* Under a fresh adapter the base stays as it is stored; a value network starts from the f32 weights. */
-        int trainable = c->lora.rank == 0 || c->algo.advantage == GRPO_ADV_GAE;
+        /* Under an adapter the base stays as it is stored, unless a value network starts from its f32 weights. */
+        int adapted = c->lora.rank > 0 || c->lora.path;
+        int copied = trainer_has_values(t) && c->value.trunk == TRAIN_TRUNK_OWN && !c->value.model;
+        int trainable = !adapted || copied;
         model_load_options how = {.precision = checkpoint_precision(path, c->precision), .trainable = trainable};
         status = language_model_open(&t->lm, path, beside, how, t->threads, err);
     }

@@ -83,6 +83,9 @@ for how in train.activations=recompute train.micro_batch_rows=20; do
     "$grpo" train "$dir/run.yaml" value.trunk=policy lora.rank=4 $how output_dir="$dir/other" --quiet --overwrite
     [ "$(weights "$dir/other" 6)" = "$(weights "$dir/lora" 6)" ] || fail "lora: $how changes the weights"
 done
+"$grpo" train "$dir/run.yaml" value.trunk=policy lora.rank=4 precision=bf16 output_dir="$dir/plan" --plan >"$dir/said"
+grep -q '^  LoRA adapter' "$dir/said" || fail "no plan: $(cat "$dir/said")"
+! grep -q '^  master' "$dir/said" || fail "f32 weights are held that nothing trains: $(cat "$dir/said")"
 "$grpo" train "$dir/run.yaml" value.trunk=policy value.model="$dir/model" output_dir="$dir/wrong" --quiet 2>"$dir/said" &&
     fail "value.model beside value.trunk=policy was accepted"
 grep -q 'keep one of them' "$dir/said" || fail "the refusal does not say why: $(cat "$dir/said")"
