@@ -370,7 +370,17 @@ void policy_release_kv(engine *e, rollout_group *groups, int n)
     }
 }
 
-/* One micro-batch: groups [0, n) whose tokens start at `first`. */
+static int samples_included(const rollout_group *groups, int n, const policy_gradient *g, size_t first)
+{
+    int sum = 0;
+    for (int i = 0, included; i < n; first += policy_token_count(&groups[i], 1), i++) {
+        answer_rows(&groups[i], g, first, &included);
+        sum += included;
+    }
+    return sum;
+}
+
+/* One micro-batch: groups [0, n) whose tokens start at `first`. Where no answer counts, nothing runs. */
 static grpo_status backward_micro_batch(engine *e, const model_weights *w, model_weights *grad, backward_workspace *ws,
                                         tape *t, rollout_group *groups, int n, const policy_gradient *g, size_t first,
                                         policy_backward_counts *counts, grpo_error *err)
@@ -378,7 +388,7 @@ static grpo_status backward_micro_batch(engine *e, const model_weights *w, model
     prepared_group *prepared = mem_calloc((size_t)n, sizeof *prepared);
     backward_group *list = mem_calloc((size_t)n, sizeof *list);
     grpo_status status = prepared && list ? GRPO_OK : mem_fail(err, "a micro-batch", 0);
-    if (status == GRPO_OK && g->recompute)
+    if (status == GRPO_OK && g->recompute && samples_included(groups, n, g, first) > 0)
         status = rerun(e, w, t, groups, n, g, err);
     int used = 0;
     for (int i = 0; i < n && status == GRPO_OK; i++) {

@@ -223,17 +223,9 @@ double trainer_learning_rate(const trainer *t, double peak, uint64_t steps)
                               t->optimizer_steps_planned, c->train.min_lr_ratio);
 }
 
-static int any(const double *x, size_t n)
-{
-    for (size_t i = 0; x && i < n; i++)
-        if (x[i] != 0)
-            return 1;
-    return 0;
-}
-
-/* grad: the policy's view, or only the value head's during its warm-up. With no gradient at all (every group flat)
- * there is no backward pass, but AdamW would still move the weights by its momentum and by weight decay: that is what
- * PyTorch does too, and what keeps the step count of the schedule right. */
+/* grad: the policy's view, or only the value head's during its warm-up. With no gradient at all (every group flat) the
+ * optimiser's step still follows: AdamW moves the weights by its momentum and by weight decay, as PyTorch's does, and
+ * the step count of the schedule stays right. */
 static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_batch *mb, model_weights *grad,
                                        grpo_error *err)
 {
@@ -246,8 +238,6 @@ static grpo_status mini_batch_gradient(trainer *t, step_batch *b, const mini_bat
                          .inv_temperature = trainer_inverse_temperature(t),
                          .micro_batch_rows = t->plan.micro_batch_rows,
                          .recompute = t->plan.policy == ACTIVATIONS_RECOMPUTE};
-    if (!any(g.grad_value, mb->tokens) && !any(g.grad_logp, mb->tokens) && !any(g.grad_entropy, mb->tokens))
-        return GRPO_OK;
     policy_backward_counts counts;
     grpo_status status = policy_backward(&t->e, &t->lm.m->weights, grad, &t->backward, &t->tape, mb->groups, mb->n_groups,
                                          &g, &counts, err);

@@ -9,21 +9,25 @@
 
 typedef struct value_part {
     const model_layout *layout; /* NULL: there are no values */
-    float *params;
+    float *arrays[3];           /* weights, first and second moments */
     optimizer *optimizer;
 } value_part;
 
 static value_part part_of(trainer *t)
 {
-    if (t->value.m)
-        return (value_part){&t->value.m->layout, t->value.m->params, &t->value.optimizer};
-    if (t->value_head.params)
-        return (value_part){&t->value_head.layout, t->value_head.params, &t->value_head.optimizer};
-    return (value_part){NULL, NULL, NULL};
+    const model_layout *layout = t->value.m ? &t->value.m->layout : t->value_head.params ? &t->value_head.layout : NULL;
+    float *params = t->value.m ? t->value.m->params : t->value_head.params;
+    optimizer *o = t->value.m ? &t->value.optimizer : &t->value_head.optimizer;
+    return (value_part){layout, {params, o->m, o->v}, o};
 }
 
-static const char *const PREFIXES[] = {"", "exp_avg.", "exp_avg_sq."};
-static const char FILE_NAME[] = "value.safetensors", STEPS[] = "value_optimizer_steps";
+static checkpoint_arrays arrays_of(const value_part *p)
+{
+    static const char *const prefixes[] = {"", "exp_avg.", "exp_avg_sq."};
+    return (checkpoint_arrays){"value.safetensors", p->layout, prefixes, p->arrays, 3};
+}
+
+static const char STEPS[] = "value_optimizer_steps";
 
 int trainer_has_values(const trainer *t)
 {
@@ -33,11 +37,8 @@ int trainer_has_values(const trainer *t)
 grpo_status trainer_values_save(trainer *t, const char *folder, grpo_error *err)
 {
     value_part p = part_of(t);
-    if (!p.layout)
-        return GRPO_OK;
-    float *const arrays[] = {p.params, p.optimizer->m, p.optimizer->v};
-    checkpoint_arrays a = {FILE_NAME, p.layout, PREFIXES, arrays, 3};
-    return checkpoint_write_arrays(folder, &a, err);
+    checkpoint_arrays a = arrays_of(&p);
+    return p.layout ? checkpoint_write_arrays(folder, &a, err) : GRPO_OK;
 }
 
 void trainer_values_note(trainer *t, json_t *extra)
@@ -50,10 +51,9 @@ void trainer_values_note(trainer *t, json_t *extra)
 grpo_status trainer_values_restore(trainer *t, const char *folder, const json_t *extra, grpo_error *err)
 {
     value_part p = part_of(t);
+    checkpoint_arrays a = arrays_of(&p);
     if (!p.layout)
         return GRPO_OK;
-    float *const arrays[] = {p.params, p.optimizer->m, p.optimizer->v};
-    checkpoint_arrays a = {FILE_NAME, p.layout, PREFIXES, arrays, 3};
     p.optimizer->steps = (uint64_t)json_integer_value(json_object_get(extra, STEPS));
     return checkpoint_read_arrays(folder, &a, err);
 }
@@ -110,10 +110,8 @@ void trainer_measure_values(const step_batch *b, train_metrics *m)
 
 /* ---- training ------------------------------------------------------------------------------------------------------------- */
 
-static void note_step(train_metrics *m, double loss, double clip_fraction, double norm, double rate, int update)
+static void note_step(train_metrics *m, double norm, double rate, int update)
 {
-    m->value_loss = loss;
-    m->value_clip_frac = clip_fraction;
     m->value_grad_norm = update == 0 ? norm : fmax(m->value_grad_norm, norm);
     m->value_learning_rate = rate;
 }
@@ -131,7 +129,9 @@ grpo_status trainer_value_network_step(trainer *t, step_batch *b, const mini_bat
                        .weights_changed = update > 0,
                        .learning_rate = trainer_learning_rate(t, t->config->value.learning_rate, t->value.optimizer.steps)};
     grpo_status status = value_network_update(&t->value, &t->config->algo, &step, t->threads, err);
-    note_step(m, step.loss, step.clip_fraction, step.grad_norm, step.learning_rate, update);
+    m->value_loss = step.loss;
+    m->value_clip_frac = step.clip_fraction;
+    note_step(m, step.grad_norm, step.learning_rate, update);
     m->time_value += machine_seconds() - began;
     return status;
 }
@@ -154,6 +154,6 @@ grpo_status trainer_value_head_step(trainer *t, train_metrics *m, int update, gr
     value_head *h = &t->value_head;
     double norm = 0, rate = trainer_learning_rate(t, t->config->value.learning_rate, h->optimizer.steps);
     grpo_status status = optimizer_step(&h->optimizer, t->threads, h->params, h->grad, rate, &norm, err);
-    note_step(m, m->value_loss, m->value_clip_frac, norm, rate, update);
+    note_step(m, norm, rate, update);
     return status == GRPO_OK ? status : grpo_error_prefix(err, "the value head");
 }
