@@ -112,8 +112,8 @@ typedef struct grpo_reward_options {
     int unsafe;           /* 1: run programs even where no sandbox can be had */
     int threads;          /* of rewards that compute in parallel; 0: all cores */
     const char *field;    /* field of the record that holds the model's text; NULL: completion */
-    int programs_in_records; /* 1: code takes programs from `file`, `program`, or `prompt` and `completion` joined, as
-                                recorded; 0: from the model's text, where a chat model fences it */
+    int programs_in_records; /* 1: code takes programs from `file`, `program`, or, where the completion has no fenced block,
+                                `prompt` and `completion` joined; 0: from the model's text, where a chat model fences it */
     double timeout;       /* these four as in grpo_reward_item; 0: the kind's default */
     int workers, at_once, attempts;
 } grpo_reward_options;

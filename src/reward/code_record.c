@@ -76,9 +76,9 @@ static json_t *find_program(const grpo_reward_record *r, const code_settings *s,
         snprintf(problem, 256, "the record has no program: it needs a completion%s", s->programs_in_records ? ", `program` or `file`" : "");
         return NULL;
     }
-    if (s->programs_in_records || s->continues)
-        return joined(r);
     code_program p = code_extract(r->completion, r->completion_length, *language);
+    if (s->continues || (s->programs_in_records && !p.fenced))
+        return joined(r);
     if (*language == CODE_UNKNOWN && (p.language == CODE_PYTHON || p.language == CODE_C))
         *language = p.language;
     return block_text(&p);

@@ -9,7 +9,7 @@
 
 typedef struct code_settings {
     const char *base;       /* folder of `file` fields; NULL: the current one */
-    int programs_in_records; /* `file` and `program` are honoured, and a completion continues its prompt */
+    int programs_in_records; /* `file` and `program` are honoured, and a completion without a fenced block continues its prompt */
     int continues;          /* the completion continues the prompt, even so */
     char compare[16];       /* lines, tokens, numbers */
     code_language language; /* CODE_UNKNOWN: as the record or the fence says, else Python */

@@ -1,6 +1,7 @@
 /* Tests of data sets in one form. */
 #include "reward/code_tests.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -181,6 +182,27 @@ static json_t *from_object(const json_t *object, const json_t *record, int depth
     return value ? from_value(value, record, depth + 1, problem) : NULL;
 }
 
+static int is_name(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Does the text call something, or assert? The "65" of another kind of data does neither; run as a test it would be one
+ * that every program fails. (\left( of LaTeX is no call.) */
+static int is_code(const char *text)
+{
+    if (strstr(text, "assert"))
+        return 1;
+    for (const char *open = strchr(text, '('); open; open = strchr(open + 1, '(')) {
+        const char *name = open;
+        while (name > text && is_name(name[-1]))
+            name--;
+        if (name < open && !isdigit((unsigned char)*name) && (name == text || name[-1] != '\\'))
+            return 1;
+    }
+    return 0;
+}
+
 static json_t *from_value(const json_t *value, const json_t *record, int depth, char problem[256])
 {
     if (depth > DEEPEST)
@@ -190,7 +212,7 @@ static json_t *from_value(const json_t *value, const json_t *record, int depth, 
     json_t *inner = json_is_string(value) ? parsed(json_string_value(value), json_string_length(value)) : NULL, *result = NULL;
     if (json_is_object(inner) || json_is_array(inner)) {
         result = from_value(inner, record, depth + 1, problem);
-    } else if (json_is_string(value) || json_is_array(value)) {
+    } else if (json_is_array(value) || (json_is_string(value) && is_code(json_string_value(value)))) {
         char *setup = setup_of(record);
         json_t *list = json_is_string(value) ? json_pack("[O]", value) : json_incref((json_t *)value);
         result = from_list(list, record, setup, problem);

@@ -329,8 +329,13 @@ static void test_forms(void **state)
     assert_true(share_of("{\"program\":\"print(input())\",\"reward_model\":{\"style\":\"rule\",\"ground_truth\":\"{\\\"inputs\\\": [\\\"1\\\"], \\\"outputs\\\": [\\\"1 \\\\n\\\\n\\\"]}\"}}") == 1);
     assert_true(share_of("{\"program\":\"def f(a, b): return a + b\",\"tests\":[{\"input\":\"1\\n2\",\"output\":\"3\",\"testtype\":\"functional\"}],\"metadata\":{\"func_name\":\"f\"}}") == 1);
     assert_true(share_of("{\"program\":\"print(input())\\nexit()\",\"tests\":[{\"input\":\"1\",\"output\":\"1\"},{\"input\":\"1\",\"output\":\"2\"}]}") == 0.5);
+    /* A chat answer is the program in its last block, as in training; one that only goes on continues its prompt. */
+    assert_true(share_of("{\"prompt\":\"Write f.\",\"completion\":\"Here:\\n```python\\ndef f(x):\\n    return x\\n```\\nf returns x.\",\"tests\":[\"assert f(1) == 1\"]}") == 1);
     /* Not the program's fault: not scored. */
     assert_true(isnan(share_of("{\"program\":\"print(1)\"}")));
+    assert_true(isnan(share_of("{\"program\":\"print(1)\",\"reward_model\":{\"ground_truth\":\"65\"}}"))); /* of another kind of data */
+    assert_true(isnan(share_of("{\"program\":\"print(1)\",\"ground_truth\":\"It is (5 + 3) = 8 then.\\n#### 8\"}")));
+    assert_true(share_of("{\"program\":\"def f(): return 65\",\"ground_truth\":\"assert f() == 65\"}") == 1);
     assert_true(isnan(share_of("{\"program\":\"print(1)\",\"inputs\":[\"1\"],\"outputs\":[]}")));
     assert_true(isnan(share_of("{\"program\":\"f = 1\",\"tests\":[\"assert f ==\"]}")));
     assert_true(isnan(share_of("{\"program\":\"f = 1\",\"tests\":[]}")));
