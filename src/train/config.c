@@ -175,7 +175,8 @@ static const schema_row machine_rows[] = {
      .help = "Completions decoded at once; 0: as many as the memory allows. The results do not depend on it."},
     {.key = "rollout.source", .type = SCHEMA_ENUM, AT(rollout.source), .initial = "sample", .choices = source_choices,
      .help = "Where completions come from. data: records hold `completions` as `grpo generate --n --logprobs` writes them, or "
-             "`completion_ids` and `logprobs` as lists; `prompt_ids` goes before the prompt's text."},
+             "`completion_ids` and `logprobs` as lists; `prompt_ids` goes before the prompt's text; `finish` is eos (an end token "
+             "stands last), stop or length (cut)."},
     {.key = "rollout.old_logprobs", .type = SCHEMA_ENUM, AT(rollout.old_logprobs), .initial = "engine", .choices = old_choices,
      .help = "With rollout.source data: the old log-probabilities of the ratio. Differences between the two engines are then "
              "sampler_correction's to correct (engine), or part of the ratio (sampler)."},

@@ -5,9 +5,11 @@
  * A record, beside prompt and answer, in one of two forms:
  *   {"completions": [{"completion_ids": [..], "logprobs": [..], "finish": "eos"}, ..]}   as `grpo generate --n` writes
  *   {"completion_ids": [[..], ..], "logprobs": [[..], ..], "finish": ["eos", ..]}         as TRL's rollout_func returns
- * with "prompt_ids" where the prompt's tokens are not those that our template gives. Without "finish" an answer that
- * does not end in an end-of-sequence token counts as cut. */
+ * with "prompt_ids" where the prompt's tokens are not those that our template gives. "finish" is eos (an end token of the
+ * model stands last), stop (a stop text ended it) or length (cut). Without it an answer that does not end in an end token
+ * counts as cut. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "train/trainer_impl.h"
@@ -43,15 +45,41 @@ static grpo_status complain(const trainer *t, const data_record *r, size_t answe
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
-static finish_reason stored_finish(const trainer *t, const rollout_sample *s, const json_t *finish)
+static bool is_end_token(const language_model *lm, int32_t token)
 {
-    const char *text = json_string_value(finish);
-    if (text)
-        return strcmp(text, "length") == 0 ? FINISH_LENGTH : strcmp(text, "eos") == 0 ? FINISH_EOS : FINISH_STOP;
-    for (int i = 0; i < t->lm.n_eos; i++)
-        if (s->token[s->n - 1] == t->lm.eos[i])
-            return FINISH_EOS;
-    return FINISH_LENGTH;
+    for (int i = 0; i < lm->n_eos; i++)
+        if (token == lm->eos[i])
+            return true;
+    return false;
+}
+
+/* An answer whose end token was left out is not one that the policy ends: it would learn to go on. */
+static grpo_status complain_of_end(const trainer *t, const data_record *r, size_t i, grpo_error *err)
+{
+    char what[200];
+    if (t->lm.n_eos == 0)
+        return complain(t, r, i, "its finish is \"eos\", but the model names no end token: write \"stop\"", err);
+    snprintf(what, sizeof what,
+             "its finish is \"eos\", but its last id is no end token of the model (%d): put that back, or write \"stop\" "
+             "where a text ended it",
+             (int)t->lm.eos[0]);
+    return complain(t, r, i, what, err);
+}
+
+static grpo_status read_finish(const trainer *t, const data_record *r, size_t i, const json_t *finish, rollout_sample *s,
+                               grpo_error *err)
+{
+    const char *name = json_string_value(finish);
+    bool ended = is_end_token(&t->lm, s->token[s->n - 1]);
+    s->finish = ended ? FINISH_EOS : FINISH_LENGTH;
+    if (!finish || json_is_null(finish))
+        return GRPO_OK;
+    for (finish_reason reason = FINISH_EOS; name && reason <= FINISH_LENGTH; reason++)
+        if (strcmp(name, finish_reason_name(reason)) == 0) {
+            s->finish = reason;
+            return reason == FINISH_EOS && !ended ? complain_of_end(t, r, i, err) : GRPO_OK;
+        }
+    return complain(t, r, i, "its finish must be \"eos\", \"stop\" or \"length\"", err);
 }
 
 static grpo_status read_answer(const trainer *t, const data_record *r, size_t i, rollout_sample *s, grpo_error *err)
@@ -77,8 +105,7 @@ static grpo_status read_answer(const trainer *t, const data_record *r, size_t i,
         s->token[k] = (int32_t)json_integer_value(id);
     }
     s->n = s->capacity = (int)n;
-    s->finish = stored_finish(t, s, a.finish);
-    return GRPO_OK;
+    return read_finish(t, r, i, a.finish, s, err);
 }
 
 static grpo_status read_group(const trainer *t, const data_record *r, rollout_group *g, rollout_counts *counts,

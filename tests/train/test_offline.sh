@@ -111,4 +111,12 @@ refused 'longer than rollout.max_new_tokens' rollout.source=data data.path="$dir
 refused 'rollouts of another engine' sampler_correction=token_mask
 sed 's/"completion_ids": \[\[[0-9]*/"completion_ids": [[9999/' "$dir/lists.jsonl" >"$dir/broken.jsonl"
 refused 'outside the model.s vocabulary' rollout.source=data data.path="$dir/broken.jsonl"
+# how an answer ended: without its end token it is not one that ended, and unknown words are not taken for an end
+sed 's/"finish":"[a-z]*"/"finish":"eos"/g' "$dir/rollouts.jsonl" >"$dir/broken.jsonl"
+refused 'completion [0-9]*: its finish is "eos", but its last id is no end token of the model (2)' rollout.source=data data.path="$dir/broken.jsonl"
+sed 's/"finish":"[a-z]*"/"finish":"abort"/' "$dir/rollouts.jsonl" >"$dir/broken.jsonl"
+refused 'completion 1: its finish must be "eos", "stop" or "length"' rollout.source=data data.path="$dir/broken.jsonl"
+sed 's/"finish":"[a-z]*"/"finish":"stop"/g' "$dir/rollouts.jsonl" >"$dir/stopped.jsonl"
+run stopped data.path="$dir/stopped.jsonl"
+[ "$(metric "$dir/stopped" frac_truncated)" = 0 ] || fail "answers that a text ended count as cut"
 echo "offline: the same bits, corrections, rejection, bypass, refusals"
