@@ -122,12 +122,12 @@ static const schema_row algorithm_rows[] = {
 };
 
 static const schema_row machine_rows[] = {
-    {.key = "reward", .type = SCHEMA_SECTION, .help = "What holds for all rewards."},
+    {.key = "reward", .type = SCHEMA_SECTION, .instead = "reward_type", .help = "What holds for all rewards."},
     {.key = "reward.unscored_limit", .type = SCHEMA_FLOAT, AT(reward.unscored_limit), .initial = "0.1", .min = 0, .max = 1,
      .help = "The run stops when a larger share of a step's answers could not be scored (a reward failed, timed out or gave no "
              "number). Up to it they are said, and left out of their groups' baselines."},
 
-    {.key = "data", .type = SCHEMA_SECTION, .help = "Where prompts and answers come from."},
+    {.key = "data", .type = SCHEMA_SECTION, .instead = "data.path", .help = "Where prompts and answers come from."},
     {.key = "data.path", .type = SCHEMA_PATH, AT(data.path), .flags = SCHEMA_REQUIRED | SCHEMA_OPTIONAL,
      .help = "Training records: .jsonl or .csv, also as .gz or .zst."},
     {.key = "data.eval_path", .type = SCHEMA_PATH, AT(data.eval_path), .flags = SCHEMA_OPTIONAL,
@@ -236,7 +236,7 @@ static const schema_row machine_rows[] = {
      .help = "Memory that the run may use; 0: what the machine and its cgroup have free."},
     {.key = "train.reduction_shards", .type = SCHEMA_INT, AT(train.reduction_shards), .initial = "1", .min = 1, .max = 4096,
      .help = "Parts that gradients are summed in. The bits of the result depend on it, and not on the number of processes, "
-             "which must divide it."},
+             "which must divide it. Only 1 is supported so far."},
 
     {.key = "reference", .type = SCHEMA_SECTION,
      .help = "The policy that the KL penalty measures from (used when kl_coef is not 0): the starting model."},
@@ -262,7 +262,7 @@ static const schema_row machine_rows[] = {
      .unit = "rollouts",
      .help = "In the first rollouts only the value network, or only the head, learns. verl trainer.critic_warmup."},
 
-    {.key = "lora", .type = SCHEMA_SECTION,
+    {.key = "lora", .type = SCHEMA_SECTION, .instead = "lora.rank",
      .help = "Low-rank adapters instead of the weights: the model is frozen, adapters beside its matrices are trained, and "
              "checkpoints are PEFT folders. The KL reference is the model itself, without a second copy."},
     {.key = "lora.rank", .type = SCHEMA_INT, AT(lora.rank), .initial = "0", .min = 0, .max = 4096,
@@ -280,13 +280,13 @@ static const schema_row machine_rows[] = {
      .help = "An adapter to start from: a PEFT folder or the run folder of an earlier run; rank, alpha and targets are its own. "
              "It is the KL reference then."},
 
-    {.key = "checkpoint", .type = SCHEMA_SECTION, .help = "What a killed run goes on from (`grpo train --resume`)."},
+    {.key = "checkpoint", .type = SCHEMA_SECTION, .instead = "checkpoint.every", .help = "What a killed run goes on from (`grpo train --resume`)."},
     {.key = "checkpoint.every", .type = SCHEMA_INT, AT(checkpoint.every), .initial = "50", .min = 0, .max = 1e9, .unit = "steps",
      .help = "Steps between checkpoints; 0: only at the end and on Ctrl-C."},
     {.key = "checkpoint.keep_last", .type = SCHEMA_INT, AT(checkpoint.keep_last), .initial = "2", .min = 1, .max = 1e6,
      .unit = "checkpoints", .help = "Older ones are removed when a new one is complete."},
 
-    {.key = "eval", .type = SCHEMA_SECTION, .help = "Greedy accuracy on the held-out records."},
+    {.key = "eval", .type = SCHEMA_SECTION, .instead = "eval.every", .help = "Greedy accuracy on the held-out records."},
     {.key = "eval.every", .type = SCHEMA_INT, AT(eval.every), .initial = "0", .min = 0, .max = 1e9, .unit = "steps",
      .help = "Steps between evaluations; 0: only at the end."},
     {.key = "eval.count", .type = SCHEMA_INT, AT(eval.count), .initial = "0", .min = 0, .max = 1e9, .unit = "records",
@@ -358,6 +358,8 @@ static schema_row option_row(const grpo_option *option, const grpo_algo *initial
     } else if (option->type == GRPO_OPTION_CHOICE) {
         row.type = SCHEMA_ENUM;
         row.choices = option_choices(option->choices);
+    } else if (strcmp(option->key, "fixed_length") == 0) {
+        row.follows = "rollout.max_new_tokens"; /* config_load.c */
     }
     return row;
 }

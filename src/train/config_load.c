@@ -222,6 +222,7 @@ grpo_status train_config_put_changed(strbuf *out, const train_config *c, grpo_er
     grpo_status status = schema_defaults(&initial, train_schema(), err);
     if (status != GRPO_OK)
         return status;
+    initial.algo.fixed_length = c->rollout.max_new_tokens; /* as load_layers */
     schema_put_changed(out, c, &initial, train_schema());
     schema_deinit(&initial, train_schema());
     return GRPO_OK;

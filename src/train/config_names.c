@@ -1,4 +1,4 @@
-/* What TRL (GRPOConfig) and verl (Hydra paths, by their last word) call our keys, and where the
+/* What TRL (GRPOConfig), verl (Hydra paths, by their last word) and the specification's code call our keys, and where the
  * meaning or the default differs. */
 #include "train/config.h"
 
@@ -112,5 +112,11 @@ const schema_foreign train_foreign_names[] = {
     {"verl", "tau_neg", "sapo_temperature_neg", NULL},
     {"verl", "tensor_model_parallel_size", NULL, "the model is not split over devices"},
     {"verl", "gpu_memory_utilization", NULL, "see train.memory_budget"},
+    {"verl", "device", NULL, "the processor computes; GPUs are not supported so far"},
+    {"the specification", "num_return_sequences", "group_size", NULL},
+    {"the specification", "do_sample", NULL, "answers are always sampled (rollout.temperature); evaluations are greedy"},
+    {"the specification", "batch_size", "train.micro_batch_rows",
+     "of batched_logprobs: sequences there, token rows here, and the result does not depend on it"},
+    {"the specification", "gradient_checkpointing_enable", "train.activations", "checkpoint"},
     {0},
 };

@@ -70,35 +70,57 @@ static const char *last_part(const char *key)
     return dot ? dot + 1 : key;
 }
 
-/* The known key nearest to a mistyped one: the whole path first, then the name without its section. */
-static const char *nearest_key(const schema *s, const char *key)
+/* Appends 'a.name' (or 'b.name', …), the keys of this name in their sections. Where the mistyped key has a section too, the
+ * nearest to the whole of it comes first, else the first of the table. */
+static void put_keys_named(strbuf *out, const schema *s, const char *name, const char *key)
 {
-    const char **names = mem_calloc(s->count ? s->count : 1, sizeof *names);
+    const schema_row *first = NULL;
+    size_t least = 0, others = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const schema_row *row = &s->rows[i];
+        if (!has_value(row) || strcmp(last_part(row->key), name) != 0)
+            continue;
+        size_t d = strchr(key, '.') ? distance(row->key, key) : 0;
+        if (!first || d < least) {
+            first = row;
+            least = d;
+        }
+    }
+    strbuf_printf(out, "'%s'", first->key);
+    for (size_t i = 0; i < s->count; i++) {
+        const schema_row *row = &s->rows[i];
+        if (row != first && has_value(row) && strcmp(last_part(row->key), name) == 0)
+            strbuf_printf(out, "%s'%s'", others++ ? ", " : " (or ", row->key);
+    }
+    strbuf_puts(out, others ? ")" : "");
+}
+
+/* Appends the known keys nearest to a mistyped one, if any: those of the same name, then by the whole path, then by the name
+ * without its section. */
+static void put_nearest_keys(strbuf *out, const schema *s, const char *key)
+{
+    const char **names = mem_calloc(s->count ? s->count : 1, sizeof *names), *name = NULL, *whole = NULL;
     if (!names)
-        return NULL;
-    const char *found = NULL;
+        return;
     size_t n = 0;
     for (size_t i = 0; i < s->count; i++) {
         if (!has_value(&s->rows[i]))
             continue;
         names[n++] = s->rows[i].key;
         if (strcmp(last_part(s->rows[i].key), last_part(key)) == 0)
-            found = s->rows[i].key;
+            name = last_part(key);
     }
-    if (!found)
-        found = schema_nearest(names, n, key);
-    if (!found) {
-        for (size_t i = 0; i < n; i++)
-            names[i] = last_part(names[i]);
-        found = schema_nearest(names, n, last_part(key));
-        for (size_t i = 0; found && i < s->count; i++)
-            if (has_value(&s->rows[i]) && strcmp(last_part(s->rows[i].key), found) == 0) {
-                found = s->rows[i].key;
-                break;
-            }
-    }
+    if (!name)
+        whole = schema_nearest(names, n, key);
+    for (size_t i = 0; i < n; i++)
+        names[i] = last_part(names[i]);
+    if (!name && !whole)
+        name = schema_nearest(names, n, last_part(key));
+    if (whole)
+        strbuf_printf(out, "'%s'", whole);
+    else if (name)
+        put_keys_named(out, s, name, key);
     mem_free(names);
-    return found;
 }
 
 static grpo_status fail_unknown(grpo_error *err, const schema *s, const schema_node *node, const char *key)
@@ -117,10 +139,12 @@ static grpo_status fail_unknown(grpo_error *err, const schema *s, const schema_n
         strbuf_deinit(&inner);
         return status;
     }
-    const char *near = nearest_key(s, key);
-    if (near)
-        return schema_fail_at(err, node, "unknown key '%s'; did you mean '%s'?", key, near);
-    return schema_fail_at(err, node, "unknown key '%s'; `grpo config` lists the keys", key);
+    strbuf near = STRBUF_INIT;
+    put_nearest_keys(&near, s, key);
+    grpo_status status = near.length ? schema_fail_at(err, node, "unknown key '%s'; did you mean %s?", key, strbuf_text(&near))
+                                     : schema_fail_at(err, node, "unknown key '%s'; `grpo config` lists the keys", key);
+    strbuf_deinit(&near);
+    return status;
 }
 
 /* ---- scalars ------------------------------------------------------------------------------- */
@@ -461,12 +485,12 @@ static grpo_status apply_row(void *target, const schema_row *row, const schema_n
     return grpo_fail(err, GRPO_ERR_INTERNAL, "%s has no value", row->key);
 }
 
-static bool is_section(const schema *s, const char *key)
+static const schema_row *find_section(const schema *s, const char *key)
 {
     for (size_t i = 0; i < s->count; i++)
         if (s->rows[i].type == SCHEMA_SECTION && strcmp(s->rows[i].key, key) == 0)
-            return true;
-    return false;
+            return &s->rows[i];
+    return NULL;
 }
 
 static grpo_status apply_key(void *target, const schema *s, const char *key, const schema_node *node,
@@ -481,11 +505,14 @@ static grpo_status apply_key(void *target, const schema *s, const char *key, con
     return apply_row(target, row, node, err);
 }
 
-static grpo_status apply_section(void *target, const schema *s, const schema_node *section, bool *seen,
+static grpo_status apply_section(void *target, const schema *s, const schema_row *row, const schema_node *section, bool *seen,
                                  grpo_error *err)
 {
     if (schema_node_is_null(section)) /* "train:" with nothing below */
         return GRPO_OK;
+    if (section->kind != SCHEMA_MAP && row->instead)
+        return schema_fail_at(err, section, "'%s' is a section: its keys stand below it, indented; did you mean '%s'?",
+                              section->key, row->instead);
     if (section->kind != SCHEMA_MAP)
         return schema_fail_at(err, section, "'%s' is a section: its keys stand below it, indented", section->key);
     grpo_status status = GRPO_OK;
@@ -505,9 +532,10 @@ static grpo_status apply_map(void *target, const schema *s, const schema_node *m
     if (!seen)
         return mem_fail(err, "the configuration", 0);
     grpo_status status = GRPO_OK;
-    for (const schema_node *n = map->first; status == GRPO_OK && n; n = n->next)
-        status = is_section(s, n->key) ? apply_section(target, s, n, seen, err)
-                                       : apply_key(target, s, n->key, n, seen, err);
+    for (const schema_node *n = map->first; status == GRPO_OK && n; n = n->next) {
+        const schema_row *section = find_section(s, n->key);
+        status = section ? apply_section(target, s, section, n, seen, err) : apply_key(target, s, n->key, n, seen, err);
+    }
     mem_free(seen);
     return status;
 }

@@ -65,6 +65,8 @@ typedef struct schema_row {
     schema_type type;
     size_t offset;       /* in the target struct */
     const char *initial; /* the default as a user would write it; NULL for null, "" or an empty list */
+    const char *follows; /* the key whose value is the default where this one is not given: what help shows; or NULL */
+    const char *instead; /* SCHEMA_SECTION: the key that is meant by whoever gives the section a value; or NULL */
     double min, max;     /* numbers: the range; min == max == 0 means any finite one */
     int flags;
     const schema_choice *choices; /* SCHEMA_ENUM */
@@ -75,7 +77,7 @@ typedef struct schema_row {
 
 /* What other systems call a key of ours: for "unknown key" advice and for the reference page. */
 typedef struct schema_foreign {
-    const char *system; /* "TRL", "verl"; NULL ends the table */
+    const char *system; /* "TRL", "verl", "the specification"; NULL ends the table */
     const char *name;
     const char *key;  /* ours, NULL when there is no counterpart and `note` says why */
     const char *note; /* what differs, or NULL */

@@ -278,6 +278,8 @@ static void put_default(strbuf *out, const schema_row *row)
 {
     if (row->flags & SCHEMA_REQUIRED)
         strbuf_puts(out, "required");
+    else if (row->follows)
+        strbuf_puts(out, row->follows);
     else if (row->initial)
         strbuf_puts(out, *row->initial ? row->initial : "\"\"");
     else if (row->type == SCHEMA_STRINGS || row->type == SCHEMA_RECORDS)
@@ -387,7 +389,7 @@ static void put_row_markdown(strbuf *out, const schema_row *row, const char *pre
 
 static void put_foreign(strbuf *out, const schema_foreign *table)
 {
-    strbuf_puts(out, "\n## Names in TRL, PEFT and verl\n\n| system | its name | here | difference |\n| --- | --- | --- | --- |\n");
+    strbuf_puts(out, "\n## Names in TRL, PEFT, verl and the specification\n\n| system | its name | here | difference |\n| --- | --- | --- | --- |\n");
     for (const schema_foreign *f = table; f->system; f++) {
         strbuf_printf(out, "| %s | `%s` | ", f->system, f->name);
         if (f->key)

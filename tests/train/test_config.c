@@ -131,6 +131,10 @@ static void test_combinations(void **state)
     refuses(BASE, "rollout.temperature=0", "rollout.temperature must be above 0 and at most 100");
     refuses(BASE, "num_generations=4", "what TRL calls num_generations is group_size here");
     refuses(BASE, "actor_rollout_ref.actor.clip_ratio=0.2", "what verl calls clip_ratio is clip_epsilon here");
+    refuses(BASE, "do_sample=true", "do_sample', a setting of the specification: answers are always sampled");
+    refuses(BASE, "reward=math", "did you mean 'reward_type'?");
+    refuses(BASE, "learning_rate=1e-5", "did you mean 'train.learning_rate' (or 'value.learning_rate')?");
+    refuses(BASE, "path=d", "did you mean 'data.path' (or 'lora.path')?");
     refuses(BASE, "data.shufle=true", "did you mean 'data.shuffle'?");
     refuses(BASE, "advantage_estimator=grop", "did you mean 'grpo'?");
 }
@@ -144,6 +148,32 @@ static void test_foreign_names_lead_somewhere(void **state)
         assert_true(f->key || f->note);
         assert_null(schema_find(train_schema(), f->name)); /* the same name needs no row */
     }
+    const schema *s = train_schema();
+    for (size_t i = 0; i < s->count; i++) {
+        assert_true(!s->rows[i].instead || schema_find(s, s->rows[i].instead));
+        assert_true(!s->rows[i].follows || schema_find(s, s->rows[i].follows));
+    }
+}
+
+/* Dr. GRPO's constant is the longest completion unless given: that is no change of a setting. */
+static void test_fixed_length(void **state)
+{
+    (void)state;
+    train_config c;
+    grpo_error err;
+    strbuf text = STRBUF_INIT;
+    const char *overrides[] = {"rollout.max_new_tokens=64", "fixed_length=100"};
+    train_config_put_reference(&text);
+    assert_non_null(strstr(strbuf_text(&text), "| `fixed_length` | `rollout.max_new_tokens` |"));
+    for (size_t n = 1; n <= 2; n++) {
+        load(&c, BASE, overrides, n);
+        assert_true(c.algo.fixed_length == (n == 1 ? 64 : 100));
+        strbuf_clear(&text);
+        assert_ok(train_config_put_changed(&text, &c, &err), err);
+        assert_int_equal(strstr(strbuf_text(&text), "fixed_length") != NULL, n == 2);
+        train_config_deinit(&c);
+    }
+    strbuf_deinit(&text);
 }
 
 static void test_write_and_read(void **state)
@@ -183,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_rewards),
         cmocka_unit_test(test_combinations),
         cmocka_unit_test(test_foreign_names_lead_somewhere),
+        cmocka_unit_test(test_fixed_length),
         cmocka_unit_test(test_write_and_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ typedef struct thing {
     char *title, *path;
     int count, flag;
     int64_t seed, budget;
-    double rate, share, limit;
+    double rate, share, limit, slow_rate;
     bool on;
     colour paint;
     schema_strings words;
@@ -40,7 +40,7 @@ static const schema_row rows[] = {
     {.key = "count", .type = SCHEMA_INT, .offset = T(count), .initial = "8", .min = 1, .max = 100, .help = "a count"},
     {.key = "seed", .type = SCHEMA_LONG, .offset = T(seed), .initial = "0", .help = "a seed"},
     {.key = "flag", .type = SCHEMA_BOOL, .offset = T(flag), .initial = "false", .flags = SCHEMA_INT_SIZED, .help = "f"},
-    {.key = "train", .type = SCHEMA_SECTION, .help = "a section"},
+    {.key = "train", .type = SCHEMA_SECTION, .instead = "train.rate", .help = "a section"},
     {.key = "train.rate", .type = SCHEMA_FLOAT, .offset = T(rate), .initial = "1e-6", .max = 1, .flags = SCHEMA_OPEN_MIN, .help = "a rate"},
     {.key = "train.share", .type = SCHEMA_FLOAT, .offset = T(share), .flags = SCHEMA_OPTIONAL, .min = -1, .max = 1, .help = "s"},
     {.key = "train.limit", .type = SCHEMA_FLOAT, .offset = T(limit), .initial = "inf", .min = 0, .max = INFINITY, .help = "l"},
@@ -49,6 +49,8 @@ static const schema_row rows[] = {
     {.key = "train.paint", .type = SCHEMA_ENUM, .offset = T(paint), .initial = "green", .choices = colours, .help = "p"},
     {.key = "train.words", .type = SCHEMA_STRINGS, .offset = T(words), .help = "w"},
     {.key = "train.parts", .type = SCHEMA_RECORDS, .offset = T(parts), .fields = &part_schema, .help = "x"},
+    {.key = "slow", .type = SCHEMA_SECTION, .help = "another section"},
+    {.key = "slow.rate", .type = SCHEMA_FLOAT, .offset = T(slow_rate), .initial = "1", .follows = "train.rate", .help = "r"},
 };
 static const schema_foreign foreign[] = {
     {"TRL", "num_things", "count", NULL}, {"verl", "nnodes", NULL, "one machine is used"}, {0}};
@@ -120,7 +122,9 @@ static void test_advice(void **state)
 {
     (void)state;
     refuses("title: x\ntrain:\n  raet: 1\n", NULL, "f.yaml line 3: unknown key 'train.raet'; did you mean 'train.rate'?");
-    refuses("title: x\nrate: 1\n", NULL, "did you mean 'train.rate'?");
+    refuses("title: x\nrate: 1\n", NULL, "did you mean 'train.rate' (or 'slow.rate')?");
+    refuses("title: x\nslo: {rate: 1}\n", NULL, "did you mean 'slow.rate' (or 'train.rate')?");
+    refuses("title: x\nraet: 1\n", NULL, "did you mean 'train.rate' (or 'slow.rate')?");
     refuses("title: x\nconut: 1\n", NULL, "did you mean 'count'?");
     refuses("title: x\nwonderful: 1\n", NULL, "unknown key 'wonderful'; `grpo config` lists");
     refuses("title: x\nnum_things: 1\n", NULL, "what TRL calls num_things is count here");
@@ -150,7 +154,8 @@ static void test_ranges_and_types(void **state)
     refuses("title: x", "train.limit=-inf", "train.limit must be");
     refuses("title: x", "train.on=maybe", "train.on must be true or false, got 'maybe'");
     refuses("title: x", "train.budget=4Q", "train.budget must be a size like 512M or 4G");
-    refuses("title: x\ntrain: 5", NULL, "'train' is a section");
+    refuses("title: x\ntrain: 5", NULL, "'train' is a section: its keys stand below it, indented; did you mean 'train.rate'?");
+    refuses("title: x\nslow: 5", NULL, "'slow' is a section: its keys stand below it, indented");
     refuses("title: [x]", NULL, "title must be a text, got a list");
     refuses("title: x", "train.words={a: 1}", "must be a list of texts, got a map");
 }
@@ -232,6 +237,7 @@ static void test_help(void **state)
     schema_put_help(&text, &table);
     assert_non_null(strstr(strbuf_text(&text), "count = 8  (whole number, from 1 to 100)"));
     assert_non_null(strstr(strbuf_text(&text), "train.paint = green  (one of red, green)"));
+    assert_non_null(strstr(strbuf_text(&text), "slow.rate = train.rate  (number)"));
     strbuf_clear(&text);
     schema_put_markdown(&text, &table);
     assert_non_null(strstr(strbuf_text(&text), "| `train.rate` | `1e-6` | number, above 0 and at most 1 | a rate |"));
