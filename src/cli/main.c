@@ -35,26 +35,35 @@ static int check_output(int code)
     return 1;
 }
 
+/* argv[0] is the command's name. */
+static int run_command(int argc, char **argv)
+{
+    for (int i = 0; commands[i].name; i++)
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            char name[64]; /* what getopt's messages begin with */
+            snprintf(name, sizeof name, "grpo %s", commands[i].name);
+            argv[0] = name;
+            return check_output(commands[i].run(argc, argv));
+        }
+    fprintf(stderr, "grpo: there is no command '%s'; `grpo --help` lists them\n", argv[0]);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
         print_usage(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
+    if (argc > 2 && strcmp(argv[1], "help") == 0) {
+        char option[] = "--help", *asked[] = {argv[2], option, NULL};
+        return run_command(2, asked);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
         return check_output(0);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)
         return check_output(version_print());
-    for (int i = 0; commands[i].name; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            char name[64]; /* what getopt's messages begin with */
-            snprintf(name, sizeof name, "grpo %s", commands[i].name);
-            argv[1] = name;
-            return check_output(commands[i].run(argc - 1, argv + 1));
-        }
-    fprintf(stderr, "grpo: there is no command '%s'; `grpo --help` lists them\n", argv[1]);
-    return 2;
+    return run_command(argc - 1, argv + 1);
 }

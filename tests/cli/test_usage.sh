@@ -40,6 +40,14 @@ wrong eval "\-\-data is missing" --model m
 wrong export "\-\-out is missing" --model m
 wrong train "CONFIG.yaml is missing"
 
+# help of a command, by option or by name
+for c in $("$GRPO_BINARY" help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+    "$GRPO_BINARY" "$c" --help >"$d/out" 2>"$d/err" || fail "$c --help"
+    grep -q "usage: grpo $c" "$d/out" || fail "$c --help: $(cat "$d/out" "$d/err")"
+    "$GRPO_BINARY" help "$c" 2>&1 | cmp -s - "$d/out" || fail "help $c is not $c --help"
+done
+"$GRPO_BINARY" help trian >"$d/out" 2>"$d/err"; [ $? = 2 ] && grep -q "no command 'trian'" "$d/err" || fail "help of no command"
+
 # which build this is: version, commit where there is one, compiler, the kernels in use
 "$GRPO_BINARY" --version >"$d/out" || fail "--version"
 [ "$(sed 's/ .*//' "$d/out")" = "$(printf 'grpo\ncompiler\nkernels')" ] || fail "--version: $(cat "$d/out")"
