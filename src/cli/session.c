@@ -29,6 +29,16 @@ void session_warn_other_base(const char *made_for, const char *path)
     fprintf(stderr, "grpo: WARNING: the adapter was made for \"%s\", and the model is %s\n", made_for, path);
 }
 
+static void warn(const language_model *lm)
+{
+    char doubt[256];
+    language_model_doubt(lm, doubt);
+    if (doubt[0])
+        fprintf(stderr, "grpo: WARNING: %s\n", doubt);
+    if (lm->m->adapter && lm->m->adapter->other_base)
+        session_warn_other_base(lm->m->adapter->other_base, model_files_path(lm->files));
+}
+
 grpo_status session_open(session *s, const session_options *o, grpo_error *err)
 {
     memset(s, 0, sizeof *s);
@@ -56,14 +66,13 @@ grpo_status session_open(session *s, const session_options *o, grpo_error *err)
                             .kv_blocks = (int)blocks};
         status = engine_init(&s->e, s->lm.m, s->threads, plan, err);
     }
-    const model_adapter *a = status == GRPO_OK ? s->lm.m->adapter : NULL;
-    if (a && a->other_base)
-        session_warn_other_base(a->other_base, model_files_path(s->lm.files));
-    if (status == GRPO_OK)
-        say_precision(s, o);
-    else
+    if (status != GRPO_OK) {
         session_close(s);
-    return status;
+        return status;
+    }
+    warn(&s->lm);
+    say_precision(s, o);
+    return GRPO_OK;
 }
 
 void session_close(session *s)

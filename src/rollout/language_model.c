@@ -1,5 +1,6 @@
 /* Opening a model with its text side; prompts and answers as text. */
 #define _GNU_SOURCE
+#include <stdio.h>
 #include <string.h>
 
 #include "model/tokenizer.h"
@@ -24,6 +25,25 @@ grpo_status language_model_need_text(const language_model *lm, grpo_error *err)
     if (lm->tokenizer)
         return GRPO_OK;
     return grpo_fail(err, lm->text_fault.status, "no text without a tokenizer: %s", lm->text_fault.message);
+}
+
+void language_model_doubt(const language_model *lm, char text[256])
+{
+    const model_config *c = &lm->m->config;
+    size_t tokens = lm->tokenizer ? grpo_tokenizer_size(lm->tokenizer) : 0, length;
+    text[0] = 0;
+    if (!lm->tokenizer)
+        return;
+    if (tokens < (size_t)c->vocab / 10 * 9) { /* vocabularies are padded, but by less */
+        snprintf(text, 256, "the tokenizer has %zu tokens, the model's vocabulary %d: is it another model's? Ids without a token "
+                            "are no text", tokens, c->vocab);
+        return;
+    }
+    for (int i = 0; i < c->n_eos; i++)
+        if (!grpo_tokenizer_token(lm->tokenizer, c->eos[i], &length)) {
+            snprintf(text, 256, "the model's end token %d is none of the tokenizer's: is that another model's?", (int)c->eos[i]);
+            return;
+        }
 }
 
 static grpo_status attach_adapter(model *m, const char *folder, const char *path, grpo_error *err)

@@ -27,6 +27,10 @@ void language_model_close(language_model *lm);
 /* Fails with the reason when there is no tokenizer. */
 grpo_status language_model_need_text(const language_model *lm, grpo_error *err);
 
+/* What speaks against the tokenizer being this model's, as a sentence to warn with; "" where nothing does. Ids that a tokenizer
+ * lacks decode to nothing, so that a foreign one would be seen in the rewards alone. */
+void language_model_doubt(const language_model *lm, char text[256]);
+
 /* Prompt tokens; free with grpo_tokenizer_free_ids. Messages go through the chat template with the generation
  * prompt added; raw text gets the tokens that the tokenizer adds. */
 grpo_status language_model_encode_messages(const language_model *lm, const json_t *messages, int32_t **ids, size_t *n,

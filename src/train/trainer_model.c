@@ -66,6 +66,10 @@ grpo_status trainer_open_model(trainer *t, grpo_error *err)
         status = grpo_fail(err, GRPO_ERR_CONFIG, "%s has no language-model head: it cannot be sampled from", c->model);
     if (status != GRPO_OK)
         return status;
+    char doubt[256];
+    language_model_doubt(&t->lm, doubt);
+    if (doubt[0])
+        trainer_say(t, "WARNING: %s", doubt);
     t->adapter_given = t->lm.m->adapter != NULL;
     if (t->adapter_given && t->lm.m->adapter->other_base)
         trainer_say(t, "WARNING: the adapter was made for \"%s\", and the model is %s", t->lm.m->adapter->other_base,

@@ -31,4 +31,27 @@ cp -r "$dir/model" "$dir/cut"; truncate -s 3000 "$dir/cut/model.safetensors"
 refused 1 "cut/model.safetensors.*truncated or damaged" model="$dir/cut"
 refused 1 "matrices of .* must be" lora.path="$shared/models/lora/qwen2-rslora-r4"
 refused 2 "did you mean 'train.steps'" train.stepz=3
+
+# a tokenizer of another model, which sampling would show only by answers without text
+foreign() { # EXPECTED, PYTHON that changes config c or the vocabulary v
+    rm -rf "$dir/foreign"; cp -r "$dir/model" "$dir/foreign"
+    python3 - "$dir/foreign" "$2" <<'PY'
+import json, sys
+paths = [sys.argv[1] + "/config.json", sys.argv[1] + "/tokenizer.json"]
+c, t = [json.load(open(p)) for p in paths]
+v = t["model"]["vocab"]
+exec(sys.argv[2])
+for p, x in zip(paths, (c, t)): json.dump(x, open(p, "w"))
+PY
+    "$grpo" train "$dir/run.yaml" --plan model="$dir/foreign" >"$dir/out" 2>"$dir/said" || fail "$2: $(cat "$dir/said")"
+    [ "$(grep -o "WARNING: .*" "$dir/said")" = "${1:+WARNING: $1}" ] || fail "$2: $(cat "$dir/said")"
+    "$grpo" generate --model "$dir/foreign" --raw --max-new-tokens 1 "1 + 1 =" 2>"$dir/said" >"$dir/out" || fail "$2: $(cat "$dir/said")"
+    [ "$(cat "$dir/said")" = "${1:+grpo: WARNING: $1}" ] || fail "$2: $(cat "$dir/said")"
+}
+foreign "" "pass"
+foreign "" "[v.pop(k) for k in list(v) if v[k] >= 91]"
+foreign "the tokenizer has 85 tokens, the model's vocabulary 101: is it another model's? Ids without a token are no text" \
+    "[v.pop(k) for k in list(v) if v[k] >= 85]"
+foreign "the model's end token 100 is none of the tokenizer's: is that another model's?" \
+    "c['eos_token_id'] = 100; [v.pop(k) for k in list(v) if v[k] == 100]"
 echo "all fine"
