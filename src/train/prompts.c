@@ -3,11 +3,18 @@
 
 #include "train/prompts.h"
 
-int prompt_uses_chat(const language_model *lm, const data_record *r, train_chat chat)
+static int uses_chat(const language_model *lm, const data_record *r, train_chat chat)
 {
     if (chat == TRAIN_CHAT_AUTO)
         return lm->chat != NULL || r->text == NULL;
     return chat == TRAIN_CHAT_ALWAYS;
+}
+
+const char *prompt_way(const language_model *lm, const data_record *r, train_chat chat)
+{
+    if (json_object_get(r->fields, "prompt_ids"))
+        return "as token ids";
+    return uses_chat(lm, r, chat) ? "through the chat template" : "as raw text";
 }
 
 /* "prompt_ids" of a record: the tokens themselves. */
@@ -32,7 +39,7 @@ grpo_status prompt_encode(prompt_tokens *out, const language_model *lm, const da
     const json_t *ids = json_object_get(r->fields, "prompt_ids");
     if (ids)
         return stored_ids(out, lm, ids, err);
-    if (prompt_uses_chat(lm, r, chat))
+    if (uses_chat(lm, r, chat))
         return language_model_encode_messages(lm, r->messages, &out->ids, &out->n, err);
     if (!r->text)
         return grpo_fail(err, GRPO_ERR_CONFIG,

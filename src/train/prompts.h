@@ -20,8 +20,8 @@ grpo_status prompt_table_init(prompt_table *t, const language_model *lm, const d
                               grpo_error *err);
 void prompt_table_deinit(prompt_table *t);
 
-/* Are prompts of this record put through the chat template? */
-int prompt_uses_chat(const language_model *lm, const data_record *r, train_chat chat);
+/* How this record's prompt becomes tokens: "through the chat template", "as raw text", "as token ids". */
+const char *prompt_way(const language_model *lm, const data_record *r, train_chat chat);
 /* Tokens of one record; free with grpo_tokenizer_free_ids. */
 grpo_status prompt_encode(prompt_tokens *out, const language_model *lm, const data_record *r, train_chat chat,
                           grpo_error *err);

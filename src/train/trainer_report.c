@@ -101,9 +101,8 @@ void trainer_say_start(trainer *t)
                 arithmetic(t->lm.m), ops_isa(), pool_threads(t->threads));
     if (t->lm.m->adapter)
         say_adapter(t, t->lm.m->adapter);
-    trainer_say(t, "data       %s: %zu prompts to train on%s", c->data.path, t->train_view.count,
-                prompt_uses_chat(&t->lm, data_get(t->data, 0), c->data.chat) ? ", through the chat template"
-                                                                             : ", as raw text");
+    trainer_say(t, "data       %s: %zu prompts to train on, %s", c->data.path, t->train_view.count,
+                prompt_way(&t->lm, data_get(t->data, 0), c->data.chat));
     if (t->eval_view.count > 0)
         trainer_say(t, "held out   %zu prompts", t->eval_view.count);
     trainer_say(t, "run        %llu steps of %d prompts x %d answers of at most %d tokens, into %s",

@@ -14,10 +14,12 @@ train: {steps: 1, learning_rate: 0.001}
 YAML
 "$grpo" generate --model "$dir/model" --raw --n 4 --logprobs --max-new-tokens 12 <"$dir/data.jsonl" >"$dir/rollouts.jsonl"
 
-"$grpo" train "$dir/run.yaml" output_dir="$dir/sampled" --quiet
-stored=(data.path="$dir/rollouts.jsonl" rollout.source=data --quiet)
+"$grpo" train "$dir/run.yaml" output_dir="$dir/sampled" 2>"$dir/said"
+grep -q 'prompts to train on, as raw text$' "$dir/said" || fail "said: $(cat "$dir/said")"
+stored=(data.path="$dir/rollouts.jsonl" rollout.source=data)
 for how in keep recompute; do
-    "$grpo" train "$dir/run.yaml" output_dir="$dir/stored" "${stored[@]}" train.activations=$how --overwrite
+    "$grpo" train "$dir/run.yaml" output_dir="$dir/stored" "${stored[@]}" train.activations=$how --overwrite 2>"$dir/said"
+    grep -q 'prompts to train on, as token ids$' "$dir/said" || fail "said: $(cat "$dir/said")"
     [ "$(weights "$dir/stored" 1)" = "$(weights "$dir/sampled" 1)" ] || fail "stored rollouts give other weights ($how)"
     [ "$(metric "$dir/stored" sampler_kl)" = 0 ] || fail "the log-probs of generate are not those of the training pass"
 done
