@@ -1,20 +1,11 @@
 /* Score and value heads against ../shared/models/llama-reward and llama-value: numbers and gradients computed in float64
  * by transformers. */
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "base/json.h"
-#include "model/safetensors.h"
+#include "golden.h"
 #include "model/scalar_head.h"
-#include "support.h"
 #include "train/head_case.h"
 
 typedef struct subject {
-    model_files *files;
-    model *m;
-    pool *threads;
-    json_t *golden;
+    golden_model g;
     head_case c;
     gradient_workspace w;
 } subject;
@@ -22,16 +13,10 @@ typedef struct subject {
 static void open_subject(subject *s, const char *name, int threads)
 {
     grpo_error err;
-    char relative[256];
     memset(s, 0, sizeof *s);
-    assert_ok(pool_create(&s->threads, threads, &err), err);
-    snprintf(relative, sizeof relative, "models/%s", name);
-    assert_ok(model_files_open(&s->files, test_shared_path(relative), &err), err);
-    assert_ok(model_load(&s->m, s->files, 0, s->threads, &err), err);
-    snprintf(relative, sizeof relative, "models/%s/golden/golden.json", name);
-    assert_ok(json_parse_file(&s->golden, test_shared_path(relative), 1 << 26, &err), err);
-    assert_ok(head_case_init(&s->c, s->golden, name, &s->m->config, &err), err);
-    assert_ok(gradient_workspace_sized(&s->w, s->m, s->threads, s->c.tokens, s->c.longest,
+    golden_open(&s->g, name, threads);
+    assert_ok(head_case_init(&s->c, s->g.golden, name, &s->g.m->config, &err), err);
+    assert_ok(gradient_workspace_sized(&s->w, s->g.m, s->g.threads, s->c.tokens, s->c.longest,
                                        s->c.sequences * kv_blocks_for(s->c.longest), &err), err);
 }
 
@@ -39,10 +24,7 @@ static void close_subject(subject *s)
 {
     gradient_workspace_deinit(&s->w);
     head_case_deinit(&s->c);
-    json_decref(s->golden);
-    model_destroy(s->m);
-    model_files_close(s->files);
-    pool_destroy(s->threads);
+    golden_close(&s->g);
 }
 
 /* What the head says of sequence i, in value[256]. */
@@ -55,7 +37,7 @@ static int run_head(subject *s, int i, float *value)
     assert_ok(kv_sequence_init(&kv, n, &err), err);
     known_sequence known = {.token = s->c.token + first, .n = n, .run = n, .kv = &kv, .tape_row = row, .score_from = n};
     tape_reset(&s->w.t);
-    assert_ok(scalar_head_run(&s->w.e, &s->m->weights, &known, &value, 1, &s->w.t, &err), err);
+    assert_ok(scalar_head_run(&s->w.e, &s->g.m->weights, &known, &value, 1, &s->w.t, &err), err);
     kv_sequence_deinit(&s->w.e.kv, &kv);
     return n;
 }
@@ -66,10 +48,10 @@ static void scores_agree(void **state)
     subject s;
     open_subject(&s, "llama-reward", 2);
     for (int i = 0; i < s.c.sequences; i++) {
-        const json_t *want = json_array_get(json_object_get(s.golden, "sequences"), (size_t)i),
+        const json_t *want = json_array_get(json_object_get(s.g.golden, "sequences"), (size_t)i),
                      *each = json_object_get(want, "score_at_every_position");
         float value[256];
-        int n = run_head(&s, i, value), at = scalar_head_position(&s.m->config, s.c.token + s.c.offset[i], n);
+        int n = run_head(&s, i, value), at = scalar_head_position(&s.g.m->config, s.c.token + s.c.offset[i], n);
         assert_int_equal(at, json_integer_value(json_object_get(want, "scored_position")));
         assert_close((double)value[at], json_number_value(json_object_get(want, "score")), 2e-5);
         for (int t = 0; t < n; t++)
@@ -84,41 +66,13 @@ static void values_agree(void **state)
     subject s;
     open_subject(&s, "llama-value", 2);
     for (int i = 0; i < s.c.sequences; i++) {
-        const json_t *want = json_object_get(json_array_get(json_object_get(s.golden, "sequences"), (size_t)i), "values");
+        const json_t *want = json_object_get(json_array_get(json_object_get(s.g.golden, "sequences"), (size_t)i), "values");
         float value[256];
         int n = run_head(&s, i, value);
         for (int t = 0; t < n; t++)
             assert_close((double)value[t], json_number_value(json_array_get(want, (size_t)t)), 2e-5);
     }
     close_subject(&s);
-}
-
-static void check_gradient(const subject *s, const char *name, const char *file)
-{
-    safetensors_file f;
-    grpo_error err;
-    char relative[256];
-    snprintf(relative, sizeof relative, "models/%s/golden/%s", name, file);
-    assert_ok(safetensors_open(&f, test_shared_path(relative), &err), err);
-    for (int i = 0; i < s->m->layout.count; i++) {
-        const model_param *p = &s->m->layout.params[i];
-        const safetensors_tensor *t = safetensors_find(&f, p->name);
-        size_t n = (size_t)p->n * (size_t)p->k;
-        float *want = mem_calloc(n, sizeof *want), *got = mem_calloc(n, sizeof *got);
-        assert_non_null(t);
-        safetensors_decode(t, 0, n, want);
-        model_param_export(p, s->w.grad, got);
-        double difference = 0, norm = 0;
-        for (size_t k = 0; k < n; k++) {
-            difference += ((double)got[k] - want[k]) * ((double)got[k] - want[k]);
-            norm += (double)want[k] * want[k];
-        }
-        if (!(sqrt(difference) < 1e-4 * sqrt(norm)))
-            fail_msg("%s: gradient of %s is off by %g of %g", name, p->name, sqrt(difference), sqrt(norm));
-        mem_free(want);
-        mem_free(got);
-    }
-    safetensors_close(&f);
 }
 
 /* Token 0 is the value model's padding token and stands in a prompt: its embedding gets no gradient. */
@@ -132,10 +86,10 @@ static void gradients_agree(void **state)
             grpo_error err;
             double loss = 0;
             open_subject(&s, cases[i][0], threads);
-            assert_ok(head_case_run(&s.w, s.m, &s.c, &loss, &err), err);
-            const json_t *want = json_object_get(s.golden, head_case_loss(&s.m->config));
+            assert_ok(head_case_run(&s.w, s.g.m, &s.c, &loss, &err), err);
+            const json_t *want = json_object_get(s.g.golden, head_case_loss(&s.g.m->config));
             assert_close(loss, json_number_value(json_object_get(want, "loss")), 1e-5);
-            check_gradient(&s, cases[i][0], cases[i][1]);
+            golden_check_params(&s.g, s.w.grad, cases[i][1], 1e-4);
             close_subject(&s);
         }
 }
@@ -154,18 +108,18 @@ static void open_twin(twin *t, subject *s)
 {
     grpo_error err;
     memset(t, 0, sizeof *t);
-    assert_ok(model_with_head(&t->m, s->m, MODEL_HEAD_LM, &err), err);
-    assert_ok(gradient_workspace_sized(&t->w, t->m, s->threads, s->c.tokens, s->c.longest,
+    assert_ok(model_with_head(&t->m, s->g.m, MODEL_HEAD_LM, &err), err);
+    assert_ok(gradient_workspace_sized(&t->w, t->m, s->g.threads, s->c.tokens, s->c.longest,
                                        s->c.sequences * kv_blocks_for(s->c.longest), &err), err);
     assert_ok(value_head_layout_init(&t->layout, &t->m->config, &err), err);
     t->params = mem_calloc(t->layout.total, sizeof *t->params);
     t->grad = mem_calloc(t->layout.total, sizeof *t->grad);
     for (int i = 0; i < t->layout.count; i++) {
         const model_param *p = &t->layout.params[i],
-                          *of = &s->m->layout.params[model_layout_find(&s->m->layout, p->name)];
+                          *of = &s->g.m->layout.params[model_layout_find(&s->g.m->layout, p->name)];
         float plain[1024];
         assert_true(p->n * p->k <= 1024);
-        model_param_export(of, s->m->params, plain);
+        model_param_export(of, s->g.m->params, plain);
         model_param_import(p, t->params, plain);
     }
     value_head_view(&t->m->weights, &t->m->config, t->params);
@@ -208,11 +162,11 @@ static void a_head_beside_the_logits_gives_the_value_models_bits(void **state)
     double loss = 0, twins = 0;
     open_subject(&s, "llama-value", 2);
     open_twin(&t, &s);
-    assert_ok(head_case_run(&s.w, s.m, &s.c, &loss, &err), err);
+    assert_ok(head_case_run(&s.w, s.g.m, &s.c, &loss, &err), err);
     assert_ok(head_case_run(&t.w, t.m, &s.c, &twins, &err), err);
     assert_true(loss == twins);
-    expect_same(&t.m->layout, t.w.grad, &s.m->layout, s.w.grad);
-    expect_same(&t.layout, t.grad, &s.m->layout, s.w.grad);
+    expect_same(&t.m->layout, t.w.grad, &s.g.m->layout, s.w.grad);
+    expect_same(&t.layout, t.grad, &s.g.m->layout, s.w.grad);
 
     /* of the head alone: nothing below it is touched */
     model_weights alone;
@@ -222,7 +176,7 @@ static void a_head_beside_the_logits_gives_the_value_models_bits(void **state)
     value_head_view(&t.w.grad_view, &t.m->config, t.grad);
     memset(t.grad, 0, t.layout.total * sizeof *t.grad);
     assert_ok(head_case_run(&t.w, t.m, &s.c, &twins, &err), err);
-    expect_same(&t.layout, t.grad, &s.m->layout, s.w.grad);
+    expect_same(&t.layout, t.grad, &s.g.m->layout, s.w.grad);
     model_weights_deinit(&t.w.grad_view);
     t.w.grad_view = all;
     close_twin(&t);
@@ -261,19 +215,14 @@ static void both_heads_add_their_gradients(void **state)
         assert_ok(policy_run(&t.w.e, &t.m->weights, &group, 1, &run, (policy_tokens){logp, stats}, &err), err);
         assert_ok(policy_tape_values(&t.w.e, &t.m->weights, &t.w.t, &group, 1, value, &err), err);
         assert_ok(policy_backward(&t.w.e, &t.m->weights, &t.w.grad_view, &t.w.backward, &t.w.t, &group, 1, &g, &counts, &err), err);
-        model_backward_finish(t.m, &t.w.grad_view, s.threads, &t.w.backward);
+        model_backward_finish(t.m, &t.w.grad_view, s.g.threads, &t.w.backward);
         for (size_t i = 0; i < total; i++) {
             sum[i] += k < 2 ? t.w.grad[i] : 0;
             both[i] = t.w.grad[i];
         }
         policy_release_kv(&t.w.e, &group, 1);
     }
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < total; i++) {
-        difference += ((double)sum[i] - both[i]) * ((double)sum[i] - both[i]);
-        norm += (double)sum[i] * sum[i];
-    }
-    assert_true(norm > 0 && sqrt(difference) < 1e-5 * sqrt(norm));
+    assert_true(ops_sum_squares(NULL, sum, total) > 0 && golden_error(both, sum, total) < 1e-5);
     mem_free(sum);
     mem_free(both);
     close_twin(&t);
@@ -297,7 +246,7 @@ static void cases_that_make_no_sense_are_refused(void **state)
         grpo_error err;
         json_t *root;
         assert_ok(json_parse(&root, cases[i][0], strlen(cases[i][0]), "case", &err), err);
-        assert_int_equal(head_case_init(&c, root, "case", &s.m->config, &err), GRPO_ERR_FORMAT);
+        assert_int_equal(head_case_init(&c, root, "case", &s.g.m->config, &err), GRPO_ERR_FORMAT);
         if (!strstr(err.message, cases[i][1]))
             fail_msg("\"%s\" does not mention %s", err.message, cases[i][1]);
         head_case_deinit(&c);

@@ -1,15 +1,10 @@
 /* Mixture-of-experts models made by data/make-moe-cases.py: what transformers computes from them in float64, the row
  * law, equal gradient bits by every way of keeping activations, and their files in every layout. */
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/file.h"
+#include "golden.h"
 #include "model/export_gguf.h"
-#include "model/safetensors.h"
-#include "support.h"
-#include "train/gradient_case.h"
 
 static const char *const CASES[] = {"moe-plain", "moe-step", "moe-all"};
 enum { N_CASES = sizeof CASES / sizeof *CASES, SEQUENCES = 4, LONGEST = 32, VOCAB = 23 };
@@ -59,16 +54,6 @@ static float *expected_values(const subject *s, const char *name, size_t count)
     float *x = mem_calloc(count, sizeof *x);
     safetensors_decode(t, 0, count, x);
     return x;
-}
-
-static double relative_error(const float *got, const float *want, size_t n)
-{
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        norm += (double)want[i] * want[i];
-    }
-    return norm > 0 ? sqrt(difference / norm) : sqrt(difference);
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------ */
@@ -162,7 +147,7 @@ static void logits_agree(void **state)
             snprintf(name, sizeof name, "logits.%d", q);
             float *want = expected_values(&s, name, (size_t)list[q].n * VOCAB);
             for (int t = 0; t < list[q].n; t++) {
-                double error = relative_error(list[q].logits[t], want + t * VOCAB, VOCAB);
+                double error = golden_error(list[q].logits[t], want + t * VOCAB, VOCAB);
                 if (!(error < 2e-5))
                     fail_msg("%s, sequence %d, row %d: relative error %g", CASES[k], q, t, error);
             }
@@ -243,7 +228,7 @@ static void gradients_agree(void **state)
             snprintf(name, sizeof name, "grad.%s", p->name);
             float *want = expected_values(&s, name, n), *got = mem_calloc(n, sizeof *got);
             model_param_export(p, grad, got);
-            double error = relative_error(got, want, n);
+            double error = golden_error(got, want, n);
             if (!(error < 1e-4))
                 fail_msg("%s: gradient of %s is off by %g", CASES[k], p->name, error);
             if (strstr(p->name, "mlp.experts.") && all_zero(want, n)) {
