@@ -96,6 +96,15 @@ static inline ops_matrix kernels_matrix(int n, int k, uint32_t seed)
     return w;
 }
 
+/* Outputs and terms of products: around panels of 32, pairs, and the chunks that sums are cut in. */
+static const int kernels_shapes[][2] = {{70, 24}, {36, 24}, {1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1601}, {31, 2500}, {5, 2}};
+enum { KERNELS_SHAPES = sizeof kernels_shapes / sizeof *kernels_shapes };
+
+/* Each shape with rows up to 40: the first two with every number of them, the others with some. */
+#define for_each_product(shape, rows)                                                              \
+    for (int shape = 0; shape < KERNELS_SHAPES; shape++)                                           \
+        for (int rows = 1; rows <= 40; rows += shape < 2 ? 1 : 1 + rows / 3)
+
 /* w rounded to bf16 and stored so; w itself gets the rounded numbers too. */
 static inline ops_matrix kernels_rounded(ops_matrix w)
 {

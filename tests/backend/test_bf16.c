@@ -5,9 +5,6 @@
 
 static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
-static const int shapes[][2] = {{36, 24}, {1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1601}, {31, 2500}, {5, 2}};
-enum { SHAPES = sizeof shapes / sizeof *shapes };
-
 /* Numbers as bits, and what they round to: IEEE 754 roundTiesToEven on the upper 16 bits. */
 static void rounding_is_to_nearest_even(void **state)
 {
@@ -40,8 +37,8 @@ static void rounding_is_to_nearest_even(void **state)
 static void packing_matches_reference(void **state)
 {
     (void)state;
-    for (int s = 0; s < SHAPES; s++) {
-        const int n = shapes[s][0], k = shapes[s][1], ld = k + 3;
+    for (int s = 0; s < KERNELS_SHAPES; s++) {
+        const int n = kernels_shapes[s][0], k = kernels_shapes[s][1], ld = k + 3;
         const size_t words = ops_matrix_bytes(OPS_BF16, n, k) / 4, tsize = ops_matrix_elements(k, n);
         float *src = kernels_random((size_t)n * ld, 1), *back = kernels_random((size_t)n * ld, 6);
         ops_matrix plain = ops_matrix_f32(n, k, kernels_alloc(ops_matrix_elements(n, k)));
@@ -110,11 +107,8 @@ static void check_gemm(int n, int k, int m)
 static void gemm_equals_that_of_rounded_f32(void **state)
 {
     (void)state;
-    for (int m = 1; m <= 40; m++)
-        check_gemm(36, 24, m);
-    for (int s = 0; s < SHAPES; s++)
-        for (int m = 1; m <= 40; m += 1 + m / 3)
-            check_gemm(shapes[s][0], shapes[s][1], m);
+    for_each_product(s, m)
+        check_gemm(kernels_shapes[s][0], kernels_shapes[s][1], m);
     check_gemm(97, 601, 300);
 }
 

@@ -5,14 +5,11 @@
 
 static pool **const pools = pools_by_threads + 1; /* 1, 2, 3 threads */
 
-static const int shapes[][2] = {{36, 24}, {1, 1}, {33, 17}, {64, 600}, {20, 1536}, {48, 1600}, {31, 2500}};
-enum { SHAPES = sizeof shapes / sizeof *shapes };
-
 static void pack_matches_reference(void **state)
 {
     (void)state;
-    for (int s = 0; s < SHAPES; s++) {
-        const int n = shapes[s][0], k = shapes[s][1], ld = k + 3;
+    for (int s = 0; s < KERNELS_SHAPES; s++) {
+        const int n = kernels_shapes[s][0], k = kernels_shapes[s][1], ld = k + 3;
         const size_t size = ops_matrix_elements(n, k), tsize = ops_matrix_elements(k, n);
         float *src = kernels_random((size_t)n * ld, 1);
         ops_matrix want = ops_matrix_f32(n, k, kernels_random(size, 2)), got = ops_matrix_f32(n, k, kernels_alloc(size));
@@ -80,12 +77,9 @@ static void check_gemm(int n, int k, int m)
 static void gemm_matches_reference_at_every_m(void **state)
 {
     (void)state;
-    for (int m = 1; m <= 40; m++)
-        check_gemm(36, 24, m);
-    for (int s = 0; s < SHAPES; s++)
-        for (int m = 1; m <= 40; m += 1 + m / 3)
-            check_gemm(shapes[s][0], shapes[s][1], m);
-    check_gemm(97, 600, 300);
+    for_each_product(s, m)
+        check_gemm(kernels_shapes[s][0], kernels_shapes[s][1], m);
+    check_gemm(97, 601, 300);
 }
 
 static void residual_may_be_the_output(void **state)
@@ -130,8 +124,8 @@ static void gemm_dw_matches_reference(void **state)
     (void)state;
     for (int m = 1; m <= 40; m += 3)
         check_dw(36, 24, m);
-    for (int s = 0; s < SHAPES; s++)
-        check_dw(shapes[s][0], shapes[s][1], 21);
+    for (int s = 0; s < KERNELS_SHAPES; s++)
+        check_dw(kernels_shapes[s][0], kernels_shapes[s][1], 21);
     check_dw(33, 29, 511);
     check_dw(33, 29, 512);
     check_dw(33, 45, 1100);
