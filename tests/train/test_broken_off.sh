@@ -4,13 +4,8 @@
 # goes on with the bits of a run that never broke off.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
-cat >"$dir/run.yaml" <<YAML
-model: $dir/model
-reward_type: 'format:^[^aeiou]*$'
-data: {path: $dir/data.jsonl, chat: never}
-group_size: 4
-rollout: {prompts_per_step: 4, max_new_tokens: 12}
+sums 9
+small_run <<YAML
 train: {steps: 4, learning_rate: 0.001}
 checkpoint: {every: 1, keep_last: 9}
 log: {plot: false}

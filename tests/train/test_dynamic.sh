@@ -3,7 +3,7 @@
 # without it; memory policies, slots and resume change no bit.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
+sums 9
 cat >"$dir/run.yaml" <<YAML
 model: $dir/model
 algorithm: dapo

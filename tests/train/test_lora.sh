@@ -4,14 +4,10 @@
 # is a model, can be exported merged, and another run can start from it.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
-cat >"$dir/run.yaml" <<YAML
-model: $dir/model
-reward_type: 'format:^[^aeiou]*$'
-data: {path: $dir/data.jsonl, chat: never}
-group_size: 4
+sums 9
+small_run <<YAML
 kl_coef: 0.05
-rollout: {prompts_per_step: 4, max_new_tokens: 12, top_p: 0.9}
+rollout: {top_p: 0.9}
 train: {steps: 6, learning_rate: 0.01, updates_per_rollout: 2, mini_batches: 2, lr_schedule: cosine, warmup_steps: 2}
 lora: {rank: 3, alpha: 7, rslora: true}
 checkpoint: {every: 1, keep_last: 3}

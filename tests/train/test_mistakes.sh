@@ -2,7 +2,7 @@
 # Mistakes that a run's user makes: one line that says what to change, exit code 1 or 2, and no run folder begun.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
+sums 4
 cat >"$dir/run.yaml" <<YAML
 model: $dir/model
 output_dir: $dir/run

@@ -3,13 +3,9 @@
 # distribution are corrected, rejected, or enter the ratio, as configured.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
-cat >"$dir/run.yaml" <<YAML
-model: $dir/model
-reward_type: 'format:^[^aeiou]*$'
-data: {path: $dir/data.jsonl, chat: never, shuffle: false}
-group_size: 4
-rollout: {prompts_per_step: 4, max_new_tokens: 12}
+sums 4
+small_run <<YAML
+data: {shuffle: false}
 train: {steps: 1, learning_rate: 0.001}
 YAML
 "$grpo" generate --model "$dir/model" --raw --n 4 --logprobs --max-new-tokens 12 <"$dir/data.jsonl" >"$dir/rollouts.jsonl"

@@ -3,14 +3,9 @@
 # of the policy.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
-cat >"$dir/run.yaml" <<YAML
-model: $dir/model
+sums 9
+small_run <<YAML
 algorithm: ppo
-reward_type: 'format:^[^aeiou]*$'
-data: {path: $dir/data.jsonl, chat: never}
-group_size: 4
-rollout: {prompts_per_step: 4, max_new_tokens: 12}
 train: {steps: 6, learning_rate: 0.0001, updates_per_rollout: 2, mini_batches: 2}
 value: {learning_rate: 0.003}
 checkpoint: {every: 1, keep_last: 6}

@@ -3,7 +3,7 @@
 # killed run's folder is free at once.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
+sums 4
 cat >"$dir/run.yaml" <<YAML
 model: $dir/model
 output_dir: $dir/run

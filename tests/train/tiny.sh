@@ -30,6 +30,22 @@ json.dump({"version": "1.0", "truncation": None, "padding": None,
 json.dump({"eos_token": "</s>", "bos_token": "<s>", "pad_token": "<pad>"}, open(sys.argv[1] + "/tokenizer_config.json", "w"))
 PY
 
+# Makes $dir/data.jsonl: sums as prompts. How many.
+sums() { for i in $(seq "$1"); do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"; }
+
+# Makes $dir/run.yaml: what most of these tests' runs have in common, then the lines of stdin.
+small_run() {
+    { cat <<YAML && cat; } >"$dir/run.yaml"
+model: $dir/model
+reward_type: 'format:^[^aeiou]*$'
+data.path: $dir/data.jsonl
+data.chat: never
+group_size: 4
+rollout.prompts_per_step: 4
+rollout.max_new_tokens: 12
+YAML
+}
+
 # Hashes of every weight and moment in a checkpoint: run folder, step.
 weights() { (cd "$1/checkpoints/$(printf 'step-%08d' "$2")" && sha256sum -- *.safetensors); }
 
