@@ -99,27 +99,19 @@ static void put_keys_named(strbuf *out, const schema *s, const char *name, const
  * without its section. */
 static void put_nearest_keys(strbuf *out, const schema *s, const char *key)
 {
-    const char **names = mem_calloc(s->count ? s->count : 1, sizeof *names), *name = NULL, *whole = NULL;
-    if (!names)
-        return;
+    const char **names = mem_calloc(s->count ? s->count : 1, sizeof *names);
     size_t n = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        if (!has_value(&s->rows[i]))
-            continue;
-        names[n++] = s->rows[i].key;
-        if (strcmp(last_part(s->rows[i].key), last_part(key)) == 0)
-            name = last_part(key);
-    }
-    if (!name)
-        whole = schema_nearest(names, n, key);
+    for (size_t i = 0; names && i < s->count; i++)
+        if (has_value(&s->rows[i]))
+            names[n++] = s->rows[i].key;
+    const char *whole = schema_nearest(names, n, key);
     for (size_t i = 0; i < n; i++)
         names[i] = last_part(names[i]);
-    if (!name && !whole)
-        name = schema_nearest(names, n, last_part(key));
-    if (whole)
-        strbuf_printf(out, "'%s'", whole);
-    else if (name)
+    const char *name = schema_nearest(names, n, last_part(key));
+    if (name && (!whole || strcmp(name, last_part(key)) == 0))
         put_keys_named(out, s, name, key);
+    else if (whole)
+        strbuf_printf(out, "'%s'", whole);
     mem_free(names);
 }
 
