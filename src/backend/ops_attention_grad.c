@@ -1,7 +1,10 @@
 /* Attention, backward: how the work is cut. Tiles of rows are taken in order (group, key/value head, span,
- * row) into rounds that fill the scratch; each round computes its tiles in parallel, then gathers the
- * gradients of keys and values in parallel over keys. A key's gradient is one chain over rows in order,
- * so neither rounds nor threads change a bit. */
+ * row) into rounds that fill the scratch; each round computes its tiles, then gathers the gradients of keys
+ * and values. A key's gradient is one chain over rows in order, so neither rounds nor threads change a bit.
+ *
+ * As many heads of a group as every thread can have one of are a thread's own: what its tiles leave, its
+ * caches still have when the keys ask for it. The heads that are left over, all threads share, tiles and then
+ * keys, and there half of what a thread reads another one has written. */
 #include <assert.h>
 
 #include "backend/cpu/job_attention.h"
@@ -114,10 +117,11 @@ static void add_tile(round *r, attn_grad_tile tile)
     r->tiles[r->n++] = tile;
 }
 
-static void add_group(round *r, const ops_group *group, int index)
+/* Key/value heads [head0, head1) of a group. */
+static void add_heads(round *r, const ops_group *group, int index, int head0, int head1)
 {
     const ops_kv kv = r->job.kv;
-    for (int h = 0; h < kv.kv_heads; h++)
+    for (int h = head0; h < head1; h++)
         for (int s = group->first; s < group->first + group->count; s++) {
             const int total = r->job.spans[s].span.rows * (kv.heads / kv.kv_heads);
             assert(r->job.spans[s].prefix == r->job.spans[group->first].prefix);
@@ -127,21 +131,57 @@ static void add_group(round *r, const ops_group *group, int index)
         }
 }
 
+typedef struct head_work {
+    attn_grad_job job; /* without work and tiles */
+    const ops_group *groups;
+    int n_groups;
+    float *scratch;
+    size_t per_thread; /* floats */
+} head_work;
+
+/* A round in `floats` of scratch, for the threads of p. */
+static void round_init(round *r, const head_work *w, pool *p, float *scratch, size_t floats)
+{
+    const size_t work = w->job.work_per_thread * (size_t)pool_threads(p);
+    r->job = w->job;
+    r->job.work = scratch;
+    r->job.tiles = r->tiles;
+    r->job.targets = r->targets;
+    r->pool = p;
+    r->n = 0;
+    r->arena = scratch + work;
+    r->used = 0;
+    r->capacity = floats - work;
+}
+
+/* An item is a head of a group, head by head, so that the threads' runs are alike. */
+static void own_heads(void *context, int begin, int end, int thread)
+{
+    const head_work *w = context;
+    for (int item = begin; item < end; item++) {
+        const int head = item / w->n_groups, group = item % w->n_groups;
+        round r;
+        round_init(&r, w, NULL, w->scratch + (size_t)thread * w->per_thread, w->per_thread);
+        add_heads(&r, &w->groups[group], group, head, head + 1);
+        run_round(&r);
+    }
+}
+
 void ops_attention_grad(pool *p, ops_kv kv, const ops_span_grad *spans, const ops_group *groups,
                         int n_groups, const float *q, int ldq, const float *out, int ldo,
                         const float *dout, int lddo, float *dq, int lddq, int ldkv, float *scratch,
                         size_t scratch_per_thread)
 {
-    const size_t work = attn_grad_work(kv.head_dim), threads = (size_t)pool_threads(p);
-    assert(scratch_per_thread > work);
-    round r = {.job = {.kv = kv, .spans = spans, .q = q, .ldq = ldq, .out = out, .ldo = ldo, .dout = dout,
-                       .lddo = lddo, .dq = dq, .lddq = lddq, .ldkv = ldkv, .work = scratch,
-                       .work_per_thread = work},
-               .pool = p, .arena = scratch + threads * work,
-               .capacity = threads * (scratch_per_thread - work)};
-    r.job.tiles = r.tiles;
-    r.job.targets = r.targets;
+    const int threads = pool_threads(p), own = kv.kv_heads / threads * threads;
+    head_work w = {.job = {.kv = kv, .spans = spans, .q = q, .ldq = ldq, .out = out, .ldo = ldo, .dout = dout,
+                           .lddo = lddo, .dq = dq, .lddq = lddq, .ldkv = ldkv,
+                           .work_per_thread = attn_grad_work(kv.head_dim)},
+                   .groups = groups, .n_groups = n_groups, .scratch = scratch, .per_thread = scratch_per_thread};
+    assert(scratch_per_thread > w.job.work_per_thread);
+    pool_run(p, own * n_groups, 1, own_heads, &w);
+    round r;
+    round_init(&r, &w, p, scratch, (size_t)threads * scratch_per_thread);
     for (int g = 0; g < n_groups; g++)
-        add_group(&r, &groups[g], g);
+        add_heads(&r, &groups[g], g, own, kv.kv_heads);
     run_round(&r);
 }
