@@ -45,19 +45,17 @@ void ops_gemm(pool *p, const ops_product *products, int count, const float *x, i
 {
     if (m <= 0 || count <= 0)
         return;
-    const int k = products[0].w.k;
     int panels = 0;
     for (int i = 0; i < count; i++) {
-        assert(products[i].w.k == k);
+        assert(products[i].w.k == products[0].w.k);
         panels += gemm_panels(products[i].w.n);
     }
     const gemm_plan plan = gemm_plan_for(pool_threads(p), products[0].w.type, panels, ops_panel_words(products[0].w), m);
     gemm_job job = {.products = products, .x = x, .ldx = ldx, .m = m, .panel_group = plan.panel_group,
-                    .row_blocks = plan.row_blocks};
-    int groups = 0;
+                    .shares = plan.shares, .row_blocks = plan.row_blocks};
     for (int i = 0; i < count; i++)
-        groups += gemm_groups(products[i].w.n, plan.panel_group);
-    pool_run(p, groups * plan.row_blocks, plan.run, ops_kernels()->gemm, &job);
+        job.groups += gemm_groups(products[i].w.n, plan.panel_group);
+    pool_run(p, job.groups * plan.row_blocks, 1, ops_kernels()->gemm, &job);
 }
 
 void ops_gemm_dw(pool *p, ops_type operands, ops_matrix dw, const float *dy, int lddy, const float *x, int ldx, int m)

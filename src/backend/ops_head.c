@@ -126,14 +126,12 @@ static void spread_rows(float *dh, int lddh, int k, const int32_t *row, int acti
     }
 }
 
-/* Blocks of rows of the logits' gradient: whole rows of a block of the vocabulary each, so that the
- * threads share rows alone. */
+/* Blocks of rows of the logits' gradient: whole rows of a block of the vocabulary each, two tiles high. */
 static int head_row_blocks(int m, int threads)
 {
-    const int for_cache = blocks_of(m, HEAD_ROWS), for_threads = 4 * threads;
-    const int most = blocks_of(m, 14);
-    const int blocks = for_cache > for_threads ? for_cache : for_threads;
-    return blocks < most ? blocks : most;
+    enum { ROWS = 28 };
+    const int blocks = blocks_of(m, ROWS);
+    return blocks < threads ? blocks_of(m, ROWS / 2) : blocks;
 }
 
 /* One block of the vocabulary: logits and their gradient; then both products. */
@@ -149,6 +147,7 @@ static void grad_block(pool *p, head_grad_job *job, ops_matrix w, ops_matrix dw,
     job->logits = gemm_plan_for(threads, w.type, panels, ops_panel_words(w), job->m);
     job->logits.row_blocks = head_row_blocks(job->m, threads);
     job->out = gemm_plan_for(threads, job->wt.type, out_panels, ops_panel_words(job->wt), job->m);
+    job->shares = threads;
     job->dw_items = 0;
     if (dw.data) {
         job->dw.dw = ops_matrix_rows(dw, v0, entries);

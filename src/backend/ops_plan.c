@@ -5,7 +5,7 @@
 enum {
     FEW_ROWS = 84,                /* six tiles: sampling, where the weights' way from memory counts */
     GROUP_WORDS = 96 * 1024,      /* weights of a group of panels: 384 KB of the second-level cache */
-    BLOCK_ROWS = 126,             /* nine tiles */
+    BLOCK_ROWS = 14,              /* a tile's height where vectors are wide */
     TILE_BLOCK_ROWS = 128,        /* four of AMX */
     ITEMS_PER_THREAD = 4,
     ROUNDED_PANELS = 16,          /* panels that few rows, once rounded, are good for */
@@ -23,7 +23,10 @@ static int at_least_one(int a)
 }
 
 /* Few rows: single panels (one row: the pairs that its wide tile wants), each thread taking a run of
- * neighbours, so that the panel fetched ahead is its own; more of them where an item rounds its rows first. Many: groups of panels that stay in the cache while the rows of a block pass over them. */
+ * neighbours, so that the panel fetched ahead is its own; more of them where an item rounds its rows first.
+ * Many: groups of panels that stay in the cache while the rows of a share pass over them, an item a tile's height of
+ * rows, so that the threads end together. Each thread has a share of the rows, the same in every product: what one
+ * product writes, the same core's caches still have for the norm or the product that follows. */
 gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_words, int m)
 {
     if (m <= FEW_ROWS) {
@@ -32,10 +35,11 @@ gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_wor
         const int group = share_few < least ? least : share_few < ROUNDED_PANELS ? share_few : ROUNDED_PANELS;
         return (gemm_plan){group, 1, 1};
     }
-    const int row_blocks = ceil_div(m, type == OPS_BF16_TILE ? TILE_BLOCK_ROWS : BLOCK_ROWS);
-    const int cache = at_least_one((int)((type == OPS_BF16_TILE ? 2 * GROUP_WORDS : GROUP_WORDS) / panel_words));
-    const int share = at_least_one(panels * row_blocks / (ITEMS_PER_THREAD * threads));
-    return (gemm_plan){cache < share ? cache : share, row_blocks, 1};
+    const int tiles = type == OPS_BF16_TILE;
+    const int blocks = ceil_div(m, tiles ? TILE_BLOCK_ROWS : BLOCK_ROWS);
+    const int cache = at_least_one((int)((tiles ? 2 * GROUP_WORDS : GROUP_WORDS) / panel_words));
+    const int share = at_least_one(panels * blocks / (ITEMS_PER_THREAD * threads));
+    return (gemm_plan){cache < share ? cache : share, blocks, blocks < threads ? blocks : threads};
 }
 
 /* The number of column blocks that leaves the threads idle least, at least so many items each. */

@@ -222,7 +222,7 @@ SIMD_INLINE void gemm_tile_chain(const int rows, const int vecs, const gemm_tile
     gemm_tile_finish(rows, vecs, even, t);
 }
 
-static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
+SIMD_APART void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
 {
     switch (rows) {
 #define CASE(r)                                                                                    \
@@ -243,7 +243,7 @@ static void gemm_tile_run(ops_type type, int rows, const gemm_tile *t)
     }
 }
 
-static void gemm_wide_run(ops_type type, const gemm_tile *t)
+SIMD_APART void gemm_wide_run(ops_type type, const gemm_tile *t)
 {
     if (type == OPS_F32)
         gemm_tile_rows(OPS_F32, 1, GEMM_VECS, t);
@@ -387,19 +387,17 @@ static void kernel_gemm(void *context, int begin, int end, int thread)
     const gemm_job *job = context;
     (void)thread;
     for (int item = begin; item < end; item++) {
-        int group = item / job->row_blocks;
-        const int block = item % job->row_blocks;
+        gemm_piece piece = gemm_piece_at(job, item);
         const ops_product *p = job->products;
         int groups;
-        while (group >= (groups = gemm_groups(p->w.n, job->panel_group))) {
-            group -= groups;
+        while (piece.group >= (groups = gemm_groups(p->w.n, job->panel_group))) {
+            piece.group -= groups;
             p++;
         }
         const int panels = gemm_panels(p->w.n);
-        const gemm_range range = {(int)((int64_t)panels * group / groups),
-                                  (int)((int64_t)panels * (group + 1) / groups),
-                                  (int)((int64_t)job->m * block / job->row_blocks),
-                                  (int)((int64_t)job->m * (block + 1) / job->row_blocks), 0, 0};
+        const gemm_range range = {gemm_share(panels, piece.group, groups), gemm_share(panels, piece.group + 1, groups),
+                                  gemm_share(job->m, piece.block, job->row_blocks),
+                                  gemm_share(job->m, piece.block + 1, job->row_blocks), 0, 0};
         gemm_block(p, range, 1.0f, job->x, job->ldx);
     }
 }

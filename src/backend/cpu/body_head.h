@@ -183,12 +183,13 @@ static void head_grad_row(const head_grad_job *job, int i)
     }
 }
 
-/* Items: blocks of rows (logits, then their gradient), then panels of the transposed block. */
+/* Items: blocks of rows (logits, then their gradient) and panels of the transposed block. */
 static void kernel_head_grad_logits(void *context, int begin, int end, int thread)
 {
     const head_grad_job *job = context;
     (void)thread;
-    for (int item = begin; item < end; item++) {
+    for (int i = begin; i < end; i++) {
+        const int item = gemm_item_of_two(i, job->logits.row_blocks, gemm_panels(job->wt.n), job->shares);
         if (item >= job->logits.row_blocks) {
             const int panel = item - job->logits.row_blocks;
             pack_transposed_half(job->wt, job->w, 2 * panel);
@@ -208,22 +209,19 @@ static void kernel_head_grad_logits(void *context, int begin, int end, int threa
     }
 }
 
-/* Items: those of dw, then dh's groups of panels and blocks of rows. */
+/* Items: those of dw, and dh's groups of panels and blocks of rows. */
 static void kernel_head_grad_products(void *context, int begin, int end, int thread)
 {
     const head_grad_job *job = context;
-    const int row_blocks = job->out.row_blocks;
-    const int panels = gemm_panels(job->wt.n), groups = gemm_groups(job->wt.n, job->out.panel_group);
-    for (int item = begin; item < end; item++) {
-        if (item < job->dw_items) {
+    const gemm_job dh = {.products = &job->dh, .panel_group = job->out.panel_group,
+                         .groups = gemm_groups(job->wt.n, job->out.panel_group), .shares = job->out.shares,
+                         .row_blocks = job->out.row_blocks, .x = job->dz, .ldx = HEAD_LD, .m = job->m};
+    const int dh_items = dh.groups * dh.row_blocks;
+    for (int i = begin; i < end; i++) {
+        const int item = gemm_item_of_two(i, job->dw_items, dh_items, job->shares);
+        if (item < job->dw_items)
             kernel_gemm_dw((void *)&job->dw, item, item + 1, thread);
-            continue;
-        }
-        const int group = (item - job->dw_items) / row_blocks, part = (item - job->dw_items) % row_blocks;
-        const gemm_range range = {(int)((int64_t)panels * group / groups),
-                                  (int)((int64_t)panels * (group + 1) / groups),
-                                  (int)((int64_t)job->m * part / row_blocks),
-                                  (int)((int64_t)job->m * (part + 1) / row_blocks), 0, 0};
-        gemm_block(&job->dh, range, 1.0f, job->dz, HEAD_LD);
+        else
+            kernel_gemm((void *)&dh, item - job->dw_items, item - job->dw_items + 1, thread);
     }
 }

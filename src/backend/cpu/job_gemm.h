@@ -17,11 +17,12 @@ typedef struct pack_job {
     ops_matrix from; /* pack_transposed: w = from^T; round: w = from */
 } pack_job;
 
-/* Each product's panels are cut into groups of at most panel_group, the rows into row_blocks blocks:
- * item = group (counted over all products) * row_blocks + block. */
+/* Each product's panels are cut into groups of at most panel_group, the rows into row_blocks blocks, those into
+ * `shares` shares. Items go through the shares, in a share through the groups (of all products), in a group through
+ * the share's blocks. */
 typedef struct gemm_job {
     const ops_product *products;
-    int panel_group, row_blocks;
+    int panel_group, groups, row_blocks, shares;
     const float *x;
     int ldx, m;
 } gemm_job;
@@ -81,11 +82,45 @@ static inline int gemm_groups(int n, int panel_group)
     return (gemm_panels(n) + panel_group - 1) / panel_group;
 }
 
+/* ---- numbering of items that gives each of `shares` runs of neighbours its share ---- */
+
+/* Where share s of `total` begins. */
+static inline int gemm_share(int total, int s, int shares)
+{
+    return (int)((int64_t)total * s / shares);
+}
+
+/* A group of panels and a block of rows of an item. */
+typedef struct gemm_piece {
+    int group, block;
+} gemm_piece;
+
+static inline gemm_piece gemm_piece_at(const gemm_job *job, int item)
+{
+    int s = 0, first = 0, blocks;
+    for (;; s++, item -= job->groups * blocks, first += blocks) {
+        blocks = gemm_share(job->row_blocks, s + 1, job->shares) - first;
+        if (item < job->groups * blocks)
+            return (gemm_piece){item / blocks, first + item % blocks};
+    }
+}
+
+/* Of items of two kinds, `first` and `second` many: the number among the first, or first + that among the second. */
+static inline int gemm_item_of_two(int item, int first, int second, int shares)
+{
+    int s = 0, f = 0, g = 0, n, m;
+    for (;; s++, item -= n + m, f += n, g += m) {
+        n = gemm_share(first, s + 1, shares) - f;
+        m = gemm_share(second, s + 1, shares) - g;
+        if (item < n + m)
+            return item < n ? f + item : first + g + item - n;
+    }
+}
+
 /* ---- how work is cut (ops_plan.c): no bit of a result depends on it ---- */
 
 typedef struct gemm_plan {
-    int panel_group, row_blocks;
-    int run; /* items that one thread takes at a time */
+    int panel_group, row_blocks, shares;
 } gemm_plan;
 
 /* For `panels` panels of so many 32-bit words (all products together) and m rows. */

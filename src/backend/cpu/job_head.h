@@ -66,6 +66,7 @@ typedef struct head_grad_job {
     ops_matrix wt;         /* the block transposed */
     ops_product dh;        /* dh += dz wt^T */
     dw_job dw;             /* dw += dz^T h */
+    int shares;            /* of both kernels' items: one for each thread */
     int dw_items;          /* 0: not wanted */
     gemm_plan logits, out;
 } head_grad_job;

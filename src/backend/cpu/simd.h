@@ -18,6 +18,8 @@
 #include <string.h>
 
 #define SIMD_INLINE static inline __attribute__((always_inline, unused))
+/* Kept out of its callers, so that their code leaves its loops as they are. */
+#define SIMD_APART static __attribute__((noinline))
 #if defined(__clang__)
 #define SIMD_UNROLL _Pragma("clang loop unroll(full)")
 #else
