@@ -306,7 +306,7 @@ typedef struct grpo_advantages {
     int per_token;            /* 1: read token[], 0: read row[] */
     size_t groups;
     size_t missing;           /* rows without a reward */
-    double flat_groups;       /* share of groups whose rewards have no spread */
+    double flat_groups;       /* share of groups whose rewards have no spread, before the KL is taken off */
     double reward_mean, reward_std; /* over rows that have one, std with n - 1 */
     double reward_kl;         /* kl_place = reward: mean over rows of the row's mean KL */
 } grpo_advantages;

@@ -162,26 +162,30 @@ static int kl_in_reward(const advantage_work *w)
     return w->algo->kl_place == GRPO_KL_IN_REWARD && w->algo->kl_coef != 0;
 }
 
-static grpo_status set_rewards(advantage_work *w, int per_token, grpo_error *err)
+static grpo_status set_rewards(advantage_work *w, grpo_error *err)
 {
     const grpo_advantage_batch *in = w->in;
-    double kl = 0;
     w->out->missing = 0;
     for (size_t b = 0; b < in->rows; b++) {
-        double reward = combined_reward(in, b), mean = 0;
+        double reward = combined_reward(in, b);
         if (isinf(reward))
             return grpo_fail(err, GRPO_ERR_NUMERIC, "the reward of completion %zu is infinite", b);
-        reward = algo_clamp(reward, w->algo->reward_clip_min, w->algo->reward_clip_max);
-        if (kl_in_reward(w)) {
-            double sum = row_kl(w, b, &mean);
-            reward -= per_token ? 0 : w->algo->kl_coef * sum; /* token rewards lose it there */
-        }
-        w->out->reward[b] = reward;
+        w->out->reward[b] = algo_clamp(reward, w->algo->reward_clip_min, w->algo->reward_clip_max);
         w->out->missing += isnan(reward);
+    }
+    return GRPO_OK;
+}
+
+/* Token rewards lose their KL in set_token_rewards. */
+static void take_off_kl(advantage_work *w, int per_token)
+{
+    double kl = 0;
+    for (size_t b = 0; kl_in_reward(w) && b < w->in->rows; b++) {
+        double mean, sum = row_kl(w, b, &mean);
+        w->out->reward[b] -= per_token ? 0 : w->algo->kl_coef * sum;
         kl += mean;
     }
-    w->out->reward_kl = in->rows ? kl / (double)in->rows : 0;
-    return GRPO_OK;
+    w->out->reward_kl = w->in->rows ? kl / (double)w->in->rows : 0;
 }
 
 /* Token rewards: given, or the row's on its last valid token; less the KL; unscored rows lose
@@ -263,26 +267,31 @@ static advantage_work carve(const grpo_algo *algo, const grpo_advantage_batch *i
     return w;
 }
 
-/* ---- after the estimator ---------------------------------------------------------------- */
+/* ---- before and after the estimator ------------------------------------------------------ */
 
-static void report(advantage_work *w)
+/* Before the KL is taken off, which would tell answers apart that the reward does not. */
+static double flat_share(const advantage_work *w)
 {
-    grpo_advantages *out = w->out;
     size_t flat = 0, judged = 0;
     for (size_t g = 0; g < w->groups; g++) {
         size_t first = group_first(w, g), count = w->group_end[g] - first;
         if (count == 0)
             continue;
         judged++;
-        flat += stats_of(w->algo, out->reward, w->member + first, count, w->algo->equal_tolerance)
+        flat += stats_of(w->algo, w->out->reward, w->member + first, count, w->algo->equal_tolerance)
                     .flat;
     }
+    return judged ? (double)flat / (double)judged : 0;
+}
+
+static void report(advantage_work *w)
+{
+    grpo_advantages *out = w->out;
     grpo_algo plain = *w->algo;
     plain.std_unbiased = 1;
     plain.variance_floor = 0;
     group_stats all = stats_of(&plain, out->reward, w->member, w->scored, 0);
     out->groups = w->groups;
-    out->flat_groups = judged ? (double)flat / (double)judged : 0;
     out->reward_mean = w->scored ? all.mean : NAN;
     out->reward_std = w->scored > 1 ? all.std : NAN;
 }
@@ -315,10 +324,12 @@ grpo_status compute_advantages(const grpo_algo *algo, const grpo_advantage_batch
         return status;
     advantage_work w = carve(algo, in, out);
     out->per_token = method->about.per_token;
-    status = set_rewards(&w, out->per_token, err);
+    status = set_rewards(&w, err);
     if (status != GRPO_OK)
         return status;
     form_groups(&w);
+    out->flat_groups = flat_share(&w);
+    take_off_kl(&w, out->per_token);
     if (out->row)
         memset(out->row, 0, in->rows * sizeof *out->row);
     if (method->needs & ADVANTAGE_NEEDS_TOKENS)

@@ -31,7 +31,7 @@ typedef struct pairs {
 static int is_right(const json_t *record)
 {
     const json_t *correct = json_object_get(record, "correct"), *reward = json_object_get(record, "reward");
-    return correct ? json_is_true(correct) : json_is_number(reward) && json_number_value(reward) >= 0.5;
+    return json_is_boolean(correct) ? json_is_true(correct) : json_is_number(reward) && json_number_value(reward) >= 0.5;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */

@@ -20,7 +20,8 @@
 static const char HELP[] =
     "usage: grpo eval --model M [--adapter DIR] --data FILE [options]\n\n"
     "Answers every prompt of a data set, scores the answers, and prints one JSON object: accuracy, reward,\n"
-    "pass@k for k = 1, 2, 4, ... up to --n, length, truncated, unscored, seconds.\n\n"
+    "pass@k for k = 1, 2, 4, ... up to --n, length, truncated, unscored, seconds. Accuracy and pass@k count the answers\n"
+    "that were judged right or wrong (judged); they are null where the reward is none that judges (math, code).\n\n"
     "  --adapter DIR        a LoRA adapter (PEFT folder, or run folder of `grpo train`) beside the model\n"
     "  --reward SPEC        as `grpo score` takes it (default math)\n"
     "  --n N                answers per prompt (default 1)\n"
@@ -101,19 +102,25 @@ static void show_progress(void *context, long finished, long of)
     fprintf(stderr, "\r\033[K%ld of %ld answers%s", finished, of, finished == of ? "\r\033[K" : "");
 }
 
+static json_t *number_or_null(double x)
+{
+    return isnan(x) ? json_null() : json_real(x);
+}
+
 static void print_result(const evaluation *e)
 {
     json_t *pass = json_object();
     for (int i = 0; i < e->n_pass; i++) {
         char key[16];
         snprintf(key, sizeof key, "%d", 1 << i);
-        json_object_set_new(pass, key, json_real(e->pass_at_k[i]));
+        json_object_set_new(pass, key, number_or_null(e->pass_at_k[i]));
     }
-    json_t *line = json_pack("{s:f,s:o,s:I,s:I,s:I,s:f,s:f,s:I,s:f}", "accuracy", e->accuracy, "reward",
-                             json_double(e->reward), "prompts", (json_int_t)e->prompts, "answers",
-                             (json_int_t)e->answers, "correct", (json_int_t)e->correct, "completion_length", e->length,
-                             "frac_truncated", (double)e->truncated / (double)e->answers, "unscored",
-                             (json_int_t)e->unscored, "seconds", e->seconds);
+    json_t *line = json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:I,s:f}", "accuracy", number_or_null(e->accuracy), "reward",
+                             number_or_null(e->reward), "prompts", (json_int_t)e->prompts, "answers",
+                             (json_int_t)e->answers, "judged", (json_int_t)e->judged, "correct", (json_int_t)e->correct,
+                             "completion_length", e->length, "frac_truncated",
+                             (double)e->truncated / (double)e->answers, "unscored", (json_int_t)e->unscored, "seconds",
+                             e->seconds);
     json_object_set_new(line, "pass_at_k", pass);
     char *text = json_text(line);
     puts(text ? text : "{}");

@@ -296,7 +296,7 @@ static const schema_row machine_rows[] = {
 
     {.key = "log", .type = SCHEMA_SECTION, .help = "What the run writes besides metrics.jsonl."},
     {.key = "log.samples", .type = SCHEMA_BOOL, AT(log.samples), .initial = "true",
-     .help = "Writes every prompt, completion, reward and advantage into samples.jsonl."},
+     .help = "Writes every completion with its record, reward and advantage into samples.jsonl, which `grpo score` reads."},
     {.key = "log.plot", .type = SCHEMA_BOOL, AT(log.plot), .initial = "true",
      .help = "Draws plot.svg at the end and at each checkpoint."},
 };

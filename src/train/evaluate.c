@@ -37,35 +37,47 @@ static double pass_at(int n, int c, int k)
     return n - c < k ? 1 : 1 - miss;
 }
 
-static void tally(evaluation *out, const scoring_batch *a, int samples, size_t groups)
+static void tally_answers(evaluation *out, const scoring_batch *a)
 {
-    double reward = 0, length = 0, pass[16] = {0};
-    size_t scored_answers = 0;
+    double reward = 0, length = 0;
     for (size_t i = 0; i < a->count; i++) {
-        out->unscored += isnan(a->score[i].reward) != 0;
+        const scored *score = &a->score[i];
         length += a->item[i].tokens;
-        out->correct += a->score[i].correct == 1;
+        out->correct += score->correct == 1;
+        out->judged += score->correct >= 0;
         out->truncated += (size_t)a->item[i].truncated;
-        if (!isnan(a->score[i].reward)) {
-            reward += a->score[i].reward;
-            scored_answers++;
-        }
+        if (isnan(score->reward))
+            out->unscored++;
+        else
+            reward += score->reward;
     }
-    for (size_t g = 0; g < groups; g++) {
-        int correct = 0;
-        for (int s = 0; s < samples; s++)
-            correct += a->score[g * (size_t)samples + (size_t)s].correct == 1;
-        out->n_pass = 0;
-        for (int k = 1; k <= samples && out->n_pass < 16; k *= 2)
-            pass[out->n_pass++] += pass_at(samples, correct, k);
-    }
-    out->prompts = groups;
+    size_t scored_answers = a->count - out->unscored;
     out->answers = a->count;
-    out->accuracy = (double)out->correct / (double)a->count;
+    out->accuracy = out->judged ? (double)out->correct / (double)out->judged : NAN;
     out->reward = scored_answers ? reward / (double)scored_answers : NAN;
     out->length = length / (double)a->count;
-    for (int i = 0; i < out->n_pass; i++)
-        out->pass_at_k[i] = pass[i] / (double)groups;
+}
+
+/* A prompt with fewer than k judged answers says nothing of pass@k. */
+static void tally_passes(evaluation *out, const scoring_batch *a, int samples, size_t groups)
+{
+    for (int k = 1; k <= samples && out->n_pass < 16; k *= 2) {
+        double sum = 0;
+        size_t counted = 0;
+        for (size_t g = 0; g < groups; g++) {
+            const scored *score = a->score + g * (size_t)samples;
+            int correct = 0, judged = 0;
+            for (int s = 0; s < samples; s++) {
+                correct += score[s].correct == 1;
+                judged += score[s].correct >= 0;
+            }
+            if (judged >= k) {
+                sum += pass_at(judged, correct, k);
+                counted++;
+            }
+        }
+        out->pass_at_k[out->n_pass++] = counted ? sum / (double)counted : NAN;
+    }
 }
 
 static grpo_status sample_and_score(evaluation *out, engine *e, const language_model *lm, const data_view *view,
@@ -88,7 +100,9 @@ static grpo_status sample_and_score(evaluation *out, engine *e, const language_m
     if (status == GRPO_OK)
         status = scoring_batch_wait(a, err);
     if (status == GRPO_OK) {
-        tally(out, a, o->samples, n);
+        out->prompts = n;
+        tally_answers(out, a);
+        tally_passes(out, a, o->samples, n);
         for (size_t i = 0; o->answer && i < a->count; i++) {
             size_t group = i / (size_t)o->samples, sample = i % (size_t)o->samples;
             o->answer(o->context, a->item[i].record, (int)sample, &a->item[i], &a->score[i],

@@ -21,11 +21,13 @@ typedef struct evaluate_options {
 
 typedef struct evaluation {
     size_t prompts, answers, correct, truncated, unscored;
-    double accuracy; /* share of the answers that are right */
+    size_t judged;   /* answers that a math or code reward called right or wrong */
+    double accuracy; /* share of these that are right; NaN: there are none */
     double reward;   /* mean over scored answers */
     double length;   /* mean, tokens */
     double seconds;
-    /* pass_at_k[i]: unbiased estimate (Chen et al. 2021) for k = 2^i while k <= samples */
+    /* pass_at_k[i]: unbiased estimate (Chen et al. 2021) for k = 2^i while k <= samples, over the prompts with at least
+     * k judged answers; NaN: there are none */
     double pass_at_k[16];
     int n_pass;
 } evaluation;

@@ -33,6 +33,11 @@ void metrics_init(train_metrics *m)
         *field(m, n) = NAN;
 }
 
+void metrics_mean(double *mean, double x, double weight, double so_far)
+{
+    *mean = so_far > 0 ? *mean + (x - *mean) * (weight / (so_far + weight)) : x;
+}
+
 json_t *metrics_to_json(const train_metrics *m, const json_t *extra)
 {
     json_t *object = json_object();
@@ -201,7 +206,8 @@ void metrics_put_reference(strbuf *out)
     strbuf_puts(out, "# Metrics\n\n"
                      "Made by `grpo config --metrics` from the table in `src/train/metrics.h`; a test compares.\n\n"
                      "`metrics.jsonl` in the run folder has one line a step with these keys; what was not measured is left "
-                     "out. Each reward's own mean stands under `reward/NAME`, what was diagnosed under `diagnoses`.\n\n"
+                     "out, `kl` and `reward/NAME` are null then. Each reward's own mean stands under `reward/NAME`, what was "
+                     "diagnosed under `diagnoses`.\n\n"
                      "| key | meaning | in TRL | in verl |\n| --- | --- | --- | --- |\n");
     for (const metrics_name *n = metrics_names; n->key; n++) {
         strbuf_printf(out, "| `%s` | %s | ", n->key, n->meaning);

@@ -22,7 +22,7 @@ struct scoring {
     grpo_reward_set *set;
     size_t parts;
     double *weights;
-    long judge; /* the part that says right or wrong: the first math or code reward; -1: none */
+    unsigned char *judges; /* [parts] 1: a math or code reward, which says right or wrong */
     pthread_t thread[MOST_THREADS];
     int threads;
     pthread_mutex_t lock;
@@ -73,9 +73,9 @@ static void note_scores(const scoring *s, scored *out, const reward_score *score
         out->part[p] = scores[p].value;
         out->counted[p] = isnan(total) ? NAN : scores[p].counted;
         out->unverifiable |= scores[p].unverifiable;
+        if (out->correct < 0 && s->judges[p] && !isnan(out->part[p]))
+            out->correct = out->part[p] >= 1;
     }
-    if (s->judge >= 0 && !isnan(out->part[s->judge]))
-        out->correct = out->part[s->judge] >= 1;
     if (isnan(total))
         note_problem(s, out, scores);
 }
@@ -248,7 +248,8 @@ double scoring_busy_seconds(scoring *s)
 
 /* ---- life --------------------------------------------------------------------------------------------- */
 
-static int judges(const char *spec)
+/* Says right or wrong, and not only how good. */
+static unsigned char is_judge(const char *spec)
 {
     char kind[32];
     reward_kind_of(kind, spec);
@@ -260,20 +261,20 @@ static grpo_status create_set(scoring *s, const train_reward *rewards, size_t co
 {
     grpo_reward_item *items = mem_calloc(count, sizeof *items);
     s->weights = mem_calloc(count, sizeof *s->weights);
-    if (!items || !s->weights) {
+    s->judges = mem_calloc(count, sizeof *s->judges);
+    if (!items || !s->weights || !s->judges) {
         mem_free(items);
         return mem_fail(err, "rewards", count * sizeof *items);
     }
     s->parts = count;
-    for (size_t i = count; i-- > 0;) {
+    for (size_t i = 0; i < count; i++) {
         const train_reward *r = &rewards[i];
         int is_gate = !isnan(r->gate);
         items[i] = (grpo_reward_item){.spec = r->spec, .weight = r->weight, .name = r->name, .when = r->when,
                                       .is_gate = is_gate, .gate = is_gate ? r->gate : 0, .timeout = r->timeout,
                                       .workers = r->workers, .at_once = r->at_once, .attempts = r->attempts};
         s->weights[i] = r->weight;
-        if (judges(r->spec))
-            s->judge = (long)i;
+        s->judges[i] = is_judge(r->spec);
     }
     grpo_status status = grpo_reward_set_create(&s->set, items, count, options, err);
     mem_free(items);
@@ -305,7 +306,6 @@ grpo_status scoring_create(scoring **out, const train_reward *rewards, size_t co
     scoring *s = mem_calloc(1, sizeof *s);
     if (!s)
         return mem_fail(err, "rewards", sizeof *s);
-    s->judge = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     grpo_status status = create_set(s, rewards, count, options, err);
@@ -334,6 +334,7 @@ void scoring_destroy(scoring *s)
     pthread_cond_destroy(&s->changed);
     mem_free(s->queue);
     mem_free(s->weights);
+    mem_free(s->judges);
     mem_free(s);
 }
 

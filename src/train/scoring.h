@@ -39,7 +39,7 @@ typedef struct scored {
     double reward;   /* NaN: could not be scored */
     double *part;    /* [parts] unweighted, NaN where missing */
     double *counted; /* [parts] what entered the sum: 0 behind a shut gate, NaN where it does not apply */
-    int correct;     /* 1 or 0 as the first math or code reward says, -1: there is none */
+    int correct;     /* 1 or 0 as the first math or code reward that scored the record says, -1: none did */
     int unverifiable; /* the math verifier could not decide */
     char problem[300]; /* why the reward is NaN, else "" */
 } scored;

@@ -1,5 +1,6 @@
 /* The loop over steps. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/machine.h"
@@ -23,6 +24,16 @@ static int evaluation_slots(const memory_plan *p)
 {
     int fit = (p->kv_blocks - kv_blocks_for(p->max_positions)) / (kv_blocks_for(p->max_positions) + 1);
     return fit < 1 ? 1 : fit < p->slots ? fit : p->slots;
+}
+
+/* Without a reward that judges there is no accuracy to tell. */
+static void say_evaluation(trainer *t, const evaluation *e)
+{
+    char accuracy[40] = "";
+    if (e->judged)
+        snprintf(accuracy, sizeof accuracy, "accuracy %.1f%%, ", 100 * e->accuracy);
+    trainer_say(t, "step %llu: held-out %sreward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
+                (unsigned long long)t->step, accuracy, e->reward, e->length, e->answers, e->seconds);
 }
 
 static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
@@ -52,9 +63,7 @@ static grpo_status run_evaluation(trainer *t, train_metrics *m, grpo_error *err)
         t->first_eval_accuracy = result.accuracy;
     t->last_eval_accuracy = result.accuracy;
     t->evaluations++;
-    trainer_say(t, "step %llu: held-out accuracy %.1f%%, reward %.3f, %.0f tokens an answer (%zu greedy answers, %.0f s)",
-                (unsigned long long)t->step, 100 * result.accuracy, result.reward, result.length, result.answers,
-                result.seconds);
+    say_evaluation(t, &result);
     if (result.unscored)
         trainer_say(t, "%zu of %zu held-out answers could not be scored", result.unscored, result.answers);
     return GRPO_OK;
@@ -94,7 +103,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
         t->data_position += b.taken;
         t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
         trainer_measure(t, &b, &m);
-        if (t->reference.layer)
+        if (t->reference.layer && !isnan(m.kl)) /* NaN: every token was masked */
             t->kl_coef = grpo_kl_controller(t->config->algo.kl_control, t->kl_coef, m.kl, t->config->algo.kl_target,
                                             t->config->algo.kl_horizon, (double)b.answers);
         trainer_reference_follow(t);

@@ -83,11 +83,12 @@ grpo_status trainer_advantages(trainer *t, step_batch *b, train_metrics *m, grpo
     if (status == GRPO_OK) {
         m->frac_groups_flat = out.flat_groups;
         m->frac_unscored = (double)out.missing / (double)b->answers;
-        if (algo.kl_place == GRPO_KL_IN_REWARD)
+        if (algo.kl_place == GRPO_KL_IN_REWARD && algo.kl_coef != 0)
             m->kl = out.reward_kl;
         if (b->value)
             trainer_measure_values(b, m);
         leave_out_unscored(b);
+        trainer_measure_policy(t, b, m);
     }
     mem_free(scratch);
     mem_free(used);

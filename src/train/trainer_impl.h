@@ -129,7 +129,7 @@ grpo_status trainer_state_values(trainer *t, step_batch *b, train_metrics *m, gr
 void trainer_measure_values(const step_batch *b, train_metrics *m);
 grpo_status trainer_value_network_step(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
                                        grpo_error *err);
-grpo_status trainer_value_head_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m,
+grpo_status trainer_value_head_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
                                     grpo_error *err); /* b->grad_value from b->present_value */
 grpo_status trainer_value_head_step(trainer *t, train_metrics *m, int update, grpo_error *err);
 grpo_status trainer_values_save(trainer *t, const char *folder, grpo_error *err);
@@ -145,12 +145,18 @@ grpo_status trainer_policy_pass(trainer *t, rollout_group *groups, int n_groups,
                                 grpo_error *err);
 grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
+/* trainer_measure.c */
+void trainer_measure_policy(const trainer *t, const step_batch *b, train_metrics *m); /* that drew the rollout: before updates */
+double trainer_advantage(const step_batch *b, size_t row); /* of token estimators the mean over the tokens that train */
+void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
+
+/* trainer_samples.c */
+grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err);
+
 /* trainer_report.c */
 void trainer_say(trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void trainer_say_start(trainer *t);
-void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m);
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
-grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err);
 const char *trainer_first_problem(const step_batch *b); /* of an answer without a reward */
 void trainer_say_end(trainer *t);
 

@@ -1,4 +1,4 @@
-/* What a run says and writes: start, every step, end. */
+/* What a run says, and its metrics: start, every step, end. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,95 +118,6 @@ void trainer_say_start(trainer *t)
 
 /* ---- a step ---------------------------------------------------------------------------------------------------- */
 
-typedef struct group_share {
-    int right, wrong; /* groups with no wrong, no right answer */
-    double std;
-} group_share;
-
-static group_share judge_groups(const step_batch *b)
-{
-    group_share share = {0, 0, 0};
-    size_t row = 0;
-    int measured = 0;
-    for (int g = 0; g < b->n_groups; g++) {
-        int correct = 0, n = b->groups[g].n_samples, count = 0;
-        double mean = 0, square = 0;
-        for (int i = 0; i < n; i++, row++) {
-            correct += b->score[row].correct == 1;
-            if (isnan(b->reward[row]))
-                continue;
-            count++;
-            double d = b->reward[row] - mean;
-            mean += d / count;
-            square += d * (b->reward[row] - mean);
-        }
-        share.right += correct == n;
-        share.wrong += correct == 0;
-        if (count > 1) {
-            share.std += sqrt(square / (count - 1));
-            measured++;
-        }
-    }
-    share.std = measured ? share.std / measured : NAN;
-    return share;
-}
-
-static void measure_answers(const step_batch *b, train_metrics *m)
-{
-    double reward = 0, length = 0, ended_length = 0, advantage = 0;
-    size_t scored_answers = 0, correct = 0, judged = 0, truncated = 0, unverifiable = 0;
-    m->reward_min = m->advantage_min = m->completion_length_min = INFINITY;
-    m->reward_max = m->advantage_max = m->completion_length_max = -INFINITY;
-    for (size_t i = 0; i < b->answers; i++) {
-        const scoring_item *item = &b->item[i];
-        length += item->tokens;
-        m->completion_length_min = fmin(m->completion_length_min, item->tokens);
-        m->completion_length_max = fmax(m->completion_length_max, item->tokens);
-        truncated += (size_t)item->truncated;
-        ended_length += item->truncated ? 0 : item->tokens;
-        judged += b->score[i].correct >= 0;
-        correct += b->score[i].correct == 1;
-        unverifiable += (size_t)b->score[i].unverifiable;
-        double a = b->per_token ? b->token_advantage[b->offset[i]] : b->advantage[i];
-        advantage += fabs(a);
-        m->advantage_min = fmin(m->advantage_min, a);
-        m->advantage_max = fmax(m->advantage_max, a);
-        if (isnan(b->reward[i]))
-            continue;
-        scored_answers++;
-        reward += b->reward[i];
-        m->reward_min = fmin(m->reward_min, b->reward[i]);
-        m->reward_max = fmax(m->reward_max, b->reward[i]);
-    }
-    double n = (double)b->answers;
-    m->reward = scored_answers ? reward / (double)scored_answers : NAN;
-    m->accuracy = judged ? (double)correct / (double)judged : NAN;
-    m->advantage_abs = advantage / n;
-    m->completion_length = length / n;
-    m->completion_length_ended = truncated < b->answers ? ended_length / (n - (double)truncated) : NAN;
-    m->frac_truncated = (double)truncated / n;
-    m->frac_unverifiable = (double)unverifiable / n;
-}
-
-void trainer_measure(const trainer *t, const step_batch *b, train_metrics *m)
-{
-    group_share share = judge_groups(b);
-    measure_answers(b, m);
-    m->step = (double)t->step;
-    m->epoch = (double)t->data_position / (double)t->train_view.count;
-    m->reward_std = share.std;
-    m->frac_groups_all_right = (double)share.right / b->n_groups;
-    m->frac_groups_all_wrong = (double)share.wrong / b->n_groups;
-    m->kl_coef = t->kl_coef;
-    if (!t->reference.layer)
-        m->kl = NAN;
-    m->prompt_length = (double)b->counts.prompt_tokens / b->n_groups;
-    m->num_tokens = t->tokens_seen;
-    m->rollout_tokens_per_second = (double)b->counts.completion_tokens / m->time_rollout;
-    m->tokens_per_second = (double)b->counts.completion_tokens / m->time_step;
-    m->peak_bytes = (double)machine_peak_rss();
-}
-
 static json_t *parts_of(const trainer *t, const step_batch *b)
 {
     json_t *extra = json_object();
@@ -293,58 +204,6 @@ grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metr
     return status;
 }
 
-/* ---- samples ------------------------------------------------------------------------------------------------------- */
-
-static json_t *number_or_null(double x)
-{
-    return isnan(x) ? json_null() : json_double(x);
-}
-
-static json_t *sample_line(const trainer *t, const step_batch *b, uint64_t step, const rollout_group *g, int i, size_t row,
-                           const char *prompt, size_t prompt_length)
-{
-    const rollout_sample *s = &g->samples[i];
-    json_t *parts = json_object();
-    double logp = 0;
-    for (size_t p = 0; p < scoring_parts(t->scoring); p++)
-        json_object_set_new(parts, scoring_part_name(t->scoring, p), number_or_null(b->score[row].part[p]));
-    for (int k = 0; k < s->n; k++)
-        logp += s->logprob[k];
-    double advantage = b->per_token ? b->token_advantage[b->offset[row]] : b->advantage[row];
-    json_t *line = json_pack("{s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "step", (json_int_t)step, "group",
-                     (json_int_t)g->id, "sample", i, "prompt", json_string_lossy(prompt, prompt_length), "completion",
-                     json_string_lossy(b->item[row].text, b->item[row].length), "reward", number_or_null(b->reward[row]),
-                     "rewards", parts, "advantage", json_double(advantage), "tokens", s->n, "finish",
-                     finish_reason_name(s->finish), "logprob", logp);
-    if (line && b->score[row].problem[0])
-        json_object_set_new(line, "unscored", json_string_lossy(b->score[row].problem, strlen(b->score[row].problem)));
-    if (line && b->score[row].unverifiable)
-        json_object_set_new(line, "unverifiable", json_true());
-    return line;
-}
-
-grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err)
-{
-    size_t row = 0;
-    grpo_status status = GRPO_OK;
-    for (int g = 0; g < b->n_groups && status == GRPO_OK; g++) {
-        const rollout_group *group = &b->groups[g];
-        char *prompt;
-        size_t length;
-        status = grpo_tokenizer_decode(t->lm.tokenizer, group->prompt, (size_t)group->prompt_length, 0, &prompt,
-                                       &length, err);
-        if (status != GRPO_OK)
-            break;
-        for (int i = 0; i < group->n_samples && status == GRPO_OK; i++, row++) {
-            json_t *line = sample_line(t, b, step, group, i, row, prompt, length);
-            status = line ? metrics_file_write(&t->samples, line, err) : mem_fail(err, "samples", 0);
-            json_decref(line);
-        }
-        grpo_tokenizer_free_text(prompt);
-    }
-    return status;
-}
-
 /* ---- end ---------------------------------------------------------------------------------------------------------------- */
 
 void trainer_say_end(trainer *t)
@@ -357,7 +216,7 @@ void trainer_say_end(trainer *t)
         trainer_say(t, "no plot: %s", err.message);
     trainer_say(t, "done       %llu steps in %s, peak memory %s", (unsigned long long)t->step, took, peak);
     size_t limit = (size_t)t->config->eval.count, held_out = t->eval_view.count;
-    if (t->evaluations > 1)
+    if (t->evaluations > 1 && !isnan(t->last_eval_accuracy))
         trainer_say(t, "accuracy   %.1f%% -> %.1f%% on %zu held-out prompts", 100 * t->first_eval_accuracy,
                     100 * t->last_eval_accuracy, limit && limit < held_out ? limit : held_out);
     trainer_say(t, "run folder %s (config.yaml, metrics.jsonl, samples.jsonl, plot.svg, checkpoints/)",

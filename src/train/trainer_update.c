@@ -86,25 +86,19 @@ static int weights_are_of_rows(const grpo_algo *algo)
            algo->sampler_correction == GRPO_SAMPLER_SEQUENCE_MASK;
 }
 
-static void note_loss(train_metrics *m, const grpo_loss *loss, int with_kl, int first_update)
+/* Means over the step's updates. */
+static void note_loss(train_metrics *m, const grpo_loss *loss, int update)
 {
     const grpo_loss_metrics *x = &loss->metrics;
-    if (first_update) {
-        m->ratio_min = x->ratio_min;
-        m->ratio_max = x->ratio_max;
-        m->entropy = x->entropy;
-    }
-    if (with_kl)
-        m->kl = x->kl;
     m->ratio_min = fmin(m->ratio_min, x->ratio_min);
     m->ratio_max = fmax(m->ratio_max, x->ratio_max);
-    m->ratio_mean = x->ratio_mean;
-    m->loss = loss->loss;
-    m->policy_loss = loss->policy_loss;
-    m->approx_kl = x->approx_kl;
-    m->clip_frac_low = x->clip_low;
-    m->clip_frac_high = x->clip_high;
-    m->clip_frac = x->clip_low + x->clip_high;
+    metrics_mean(&m->ratio_mean, x->ratio_mean, 1, update);
+    metrics_mean(&m->loss, loss->loss, 1, update);
+    metrics_mean(&m->policy_loss, loss->policy_loss, 1, update);
+    metrics_mean(&m->approx_kl, x->approx_kl, 1, update);
+    metrics_mean(&m->clip_frac_low, x->clip_low, 1, update);
+    metrics_mean(&m->clip_frac_high, x->clip_high, 1, update);
+    metrics_mean(&m->clip_frac, x->clip_low + x->clip_high, 1, update);
 }
 
 /* clip_cov drops tokens in an order of its own for every update. */
@@ -132,12 +126,14 @@ static void drop_flat_groups(const trainer *t, step_batch *b, const mini_batch *
     }
 }
 
-static void measure_weights(train_metrics *m, const double *weight, size_t n)
+/* weight[n] of a mini-batch; `before`: how many the mini-batches before it had. */
+static void measure_weights(train_metrics *m, const double *weight, size_t n, size_t before)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
         sum += weight[i];
-    m->sampler_weight_mean = n ? sum / (double)n : NAN;
+    if (n > 0)
+        metrics_mean(&m->sampler_weight_mean, sum / (double)n, (double)n, (double)before);
 }
 
 /* What the loss of a mini-batch needs besides the step's arrays. */
@@ -155,9 +151,10 @@ static void loss_work_deinit(loss_work *w)
 }
 
 static grpo_status loss_work_init(loss_work *w, trainer *t, const step_batch *b, const mini_batch *mb, train_metrics *m,
-                                  grpo_error *err)
+                                  int first_pass, grpo_error *err)
 {
     const grpo_algo *algo = &t->config->algo;
+    int by_row = weights_are_of_rows(algo);
     int corrects = algo->sampler_correction != GRPO_SAMPLER_NONE && b->sampler_logp;
     memset(w, 0, sizeof *w);
     w->scratch = mem_calloc(1, grpo_loss_scratch(mb->rows, mb->tokens));
@@ -172,19 +169,20 @@ static grpo_status loss_work_init(loss_work *w, trainer *t, const step_batch *b,
     grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
     grpo_status status = grpo_sampler_weights(w->weight, algo->sampler_correction, algo->sampler_min, algo->sampler_max, &rows,
                                               b->old_logp + mb->first_token, b->sampler_logp + mb->first_token, err);
-    if (status == GRPO_OK)
-        measure_weights(m, w->weight, weights_are_of_rows(algo) ? mb->rows : mb->tokens);
+    if (status == GRPO_OK && first_pass)
+        measure_weights(m, w->weight, by_row ? mb->rows : mb->tokens, by_row ? mb->first_row : mb->first_token);
     return status;
 }
 
-static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int first_update,
+static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
                                    grpo_error *err)
 {
+    int first_pass = update < t->config->train.mini_batches;
     grpo_algo algo = t->config->algo;
     algo.kl_coef = t->kl_coef;
     size_t first = mb->first_token;
     loss_work work;
-    grpo_status status = loss_work_init(&work, t, b, mb, m, err);
+    grpo_status status = loss_work_init(&work, t, b, mb, m, first_pass, err);
     grpo_loss_batch batch = {
         .rows = {mb->rows, mb->offset, b->mask + first},
         .logp = b->logp + first,
@@ -212,7 +210,7 @@ static grpo_status mini_batch_loss(trainer *t, step_batch *b, const mini_batch *
         return status;
     if (algo.drop_flat_groups)
         drop_flat_groups(t, b, mb);
-    note_loss(m, &loss, first_update && algo.kl_place == GRPO_KL_IN_LOSS, first_update);
+    note_loss(m, &loss, update);
     return GRPO_OK;
 }
 
@@ -271,9 +269,9 @@ static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *
         return status;
     status = present_pass(t, b, mb, update > 0, err);
     if (status == GRPO_OK && warm)
-        status = mini_batch_loss(t, b, mb, m, update == 0, err);
+        status = mini_batch_loss(t, b, mb, m, update, err);
     if (status == GRPO_OK && head)
-        status = trainer_value_head_loss(t, b, mb, m, err);
+        status = trainer_value_head_loss(t, b, mb, m, update, err);
     if (status == GRPO_OK)
         status = mini_batch_gradient(t, b, mb, warm ? &t->grad_view : &t->value_head.alone, err);
     if (status == GRPO_OK && warm)

@@ -110,6 +110,12 @@ void trainer_measure_values(const step_batch *b, train_metrics *m)
 
 /* ---- training ------------------------------------------------------------------------------------------------------------- */
 
+static void note_loss(train_metrics *m, double loss, double clip_fraction, int update)
+{
+    metrics_mean(&m->value_loss, loss, 1, update);
+    metrics_mean(&m->value_clip_frac, clip_fraction, 1, update);
+}
+
 static void note_step(train_metrics *m, double norm, double rate, int update)
 {
     m->value_grad_norm = update == 0 ? norm : fmax(m->value_grad_norm, norm);
@@ -129,21 +135,23 @@ grpo_status trainer_value_network_step(trainer *t, step_batch *b, const mini_bat
                        .weights_changed = update > 0,
                        .learning_rate = trainer_learning_rate(t, t->config->value.learning_rate, t->value.optimizer.steps)};
     grpo_status status = value_network_update(&t->value, &t->config->algo, &step, t->threads, err);
-    m->value_loss = step.loss;
-    m->value_clip_frac = step.clip_fraction;
+    note_loss(m, step.loss, step.clip_fraction, update);
     note_step(m, step.grad_norm, step.learning_rate, update);
     m->time_value += machine_seconds() - began;
     return status;
 }
 
-grpo_status trainer_value_head_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, grpo_error *err)
+grpo_status trainer_value_head_loss(trainer *t, step_batch *b, const mini_batch *mb, train_metrics *m, int update,
+                                    grpo_error *err)
 {
     const grpo_algo *algo = &t->config->algo;
     grpo_rows rows = {mb->rows, mb->offset, b->mask + mb->first_token};
     size_t first = mb->first_token;
-    double *grad = b->grad_value + first;
+    double *grad = b->grad_value + first, loss, clip_fraction;
     grpo_status status = compute_value_loss(algo, &rows, b->present_value + first, b->value + first, b->returns + first, 0, 0,
-                                            &m->value_loss, grad, &m->value_clip_frac, err);
+                                            &loss, grad, &clip_fraction, err);
+    if (status == GRPO_OK)
+        note_loss(m, loss, clip_fraction, update);
     for (size_t i = 0; status == GRPO_OK && i < mb->tokens; i++)
         grad[i] *= algo->value_coef;
     return status;

@@ -70,7 +70,7 @@ near "$(metric "$dir/bypass" ratio_min)" "$(python3 -c 'import math; print(math.
 run rejected data.path="$dir/other.jsonl" rollout.reject=seq_mean_k1 rollout.reject_threshold=1.05
 python3 -c 'import sys; sys.exit(not 0.2 < float(sys.argv[1]) < 0.8)' "$(metric "$dir/rejected" frac_rejected)" || fail "the shifted completions were not rejected"
 
-# the optimal token baseline, recomputed from the logits of the stored answers' first tokens
+# the optimal token baseline, recomputed from the logits of the stored answers' tokens
 run token_baseline data.path="$dir/rollouts.jsonl" advantage_estimator=optimal_token_baseline
 python3 - "$dir" >"$dir/ids.jsonl" <<'PY'
 import json, sys
@@ -82,19 +82,33 @@ PY
 python3 - "$dir" <<'PY' || fail "the token baseline's advantages are not those of its formula"
 import json, math, sys
 d = sys.argv[1]
-def weight(row, z):
+def energy(z, id):
     top = max(z)
     e = [math.exp(x - top) for x in z]
     p = [x / sum(e) for x in e]
-    return 1 - 2 * p[row["ids"][-row["n"]]] + sum(x * x for x in p)
+    return 1 - 2 * p[id] + sum(x * x for x in p)
+def weights(row): # W_t of the answer's tokens
+    first, total, out = len(row["ids"]) - row["n"], 0, []
+    for t in range(first, len(row["ids"])):
+        total += energy(row["logits"][t - 1], row["ids"][t])
+        out.append(total)
+    return out
 rows = [json.loads(l) for l in open(d + "/logits.jsonl")]
 samples = [json.loads(l) for l in open(d + "/token_baseline/samples.jsonl")]
+every = []
 for g in range(4):
-    group, answers = rows[4 * g:4 * g + 4], samples[4 * g:4 * g + 4]
-    w = [weight(r, r["logits"][len(r["ids"]) - r["n"] - 1]) for r in group]
-    base = sum(s["reward"] * x for s, x in zip(answers, w)) / (sum(w) + 1e-8)
-    for s in answers:
-        assert abs(s["advantage"] - (s["reward"] - base)) < 1e-5, (s["advantage"], s["reward"] - base)
+    answers = samples[4 * g:4 * g + 4]
+    W = [weights(r) for r in rows[4 * g:4 * g + 4]]
+    for s, own in zip(answers, W):
+        a = []
+        for t in range(len(own)):
+            there = [(x["reward"], w[t]) for x, w in zip(answers, W) if t < len(w)]
+            a.append(s["reward"] - sum(r * w for r, w in there) / (sum(w for r, w in there) + 1e-8))
+        assert abs(s["advantage"] - sum(a) / len(a)) < 1e-5, (s["advantage"], a)
+        every += a
+m = json.loads(open(d + "/token_baseline/metrics.jsonl").readlines()[-1])
+assert abs(m["advantage_min"] - min(every)) < 1e-5 and abs(m["advantage_max"] - max(every)) < 1e-5, (m, min(every), max(every))
+assert abs(m["advantage_abs"] - sum(map(abs, every)) / len(every)) < 1e-5
 PY
 
 refused() { # pattern, overrides
