@@ -5,6 +5,7 @@
 #include "base/strbuf.h"
 #include "cli/cli.h"
 #include "train/config.h"
+#include "train/diagnose.h"
 #include "train/metrics.h"
 
 static const char usage[] =
@@ -12,7 +13,8 @@ static const char usage[] =
     "       grpo config CONFIG.yaml [key=value …] the effective configuration of a file\n"
     "       grpo config --changed CONFIG.yaml …   only what differs from the defaults\n"
     "       grpo config --markdown                the reference page (docs/config.md)\n"
-    "       grpo config --metrics                 the reference page of metrics.jsonl (docs/metrics.md)\n";
+    "       grpo config --metrics                 the reference page of metrics.jsonl (docs/metrics.md)\n"
+    "       grpo config --diagnoses               the reference page of what a run is diagnosed with (docs/diagnoses.md)\n";
 
 static int print(strbuf *text)
 {
@@ -55,6 +57,10 @@ int cmd_config(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--metrics") == 0) {
         metrics_put_reference(&text);
+        return print(&text);
+    }
+    if (argc > 1 && strcmp(argv[1], "--diagnoses") == 0) {
+        diagnose_put_reference(&text);
         return print(&text);
     }
     if (argc > 1 && strcmp(argv[1], "--changed") == 0) {

@@ -113,7 +113,8 @@ static const schema_row algorithm_rows[] = {
      .flags = SCHEMA_OPTIONAL | SCHEMA_OPEN_MIN | SCHEMA_SHORTHAND,
      ANY_ABOVE_ZERO,
      .help = "Width of the clip on both sides: sets clip_epsilon_low and clip_epsilon_high. Smaller (0.1) when "
-             "gradients explode."},
+             "gradients explode. Acts from the second update of a rollout on: with train.updates_per_rollout and "
+             "train.mini_batches 1 the ratio is exactly 1."},
     {.key = "reward_type", .type = SCHEMA_STRING, AT(reward_type), .initial = "math_verifier", .flags = SCHEMA_OPTIONAL,
      .help = "The reward when there is one: math_verifier, code_executor, or any spec that `rewards` takes "
              "(reward_model is model:DIR)."},

@@ -207,7 +207,7 @@ void metrics_put_reference(strbuf *out)
                      "Made by `grpo config --metrics` from the table in `src/train/metrics.h`; a test compares.\n\n"
                      "`metrics.jsonl` in the run folder has one line a step with these keys; what was not measured is left "
                      "out, `kl` and `reward/NAME` are null then. Each reward's own mean stands under `reward/NAME`, what was "
-                     "diagnosed under `diagnoses`.\n\n"
+                     "diagnosed under `diagnoses` ([diagnoses.md](diagnoses.md)).\n\n"
                      "| key | meaning | in TRL | in verl |\n| --- | --- | --- | --- |\n");
     for (const metrics_name *n = metrics_names; n->key; n++) {
         strbuf_printf(out, "| `%s` | %s | ", n->key, n->meaning);

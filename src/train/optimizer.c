@@ -33,7 +33,8 @@ grpo_status optimizer_step(optimizer *o, pool *threads, float *params, float *gr
     if (!isfinite(norm))
         return grpo_fail(err, GRPO_ERR_NUMERIC,
                          "the gradient holds NaN or infinity before optimiser step %llu; the weights were left as "
-                         "they were. Lower train.learning_rate or clip_epsilon, and look at the last samples",
+                         "they were. Lower train.learning_rate (or clip_epsilon, where a rollout has several updates), and look at "
+                         "the last samples",
                          (unsigned long long)(o->steps + 1));
     double scale = 1;
     if (c->max_grad_norm > 0 && c->max_grad_norm < norm + 1e-6)

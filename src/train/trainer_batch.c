@@ -211,9 +211,8 @@ static grpo_status check_unscored(trainer *t, const step_batch *b, grpo_error *e
         trainer_write_samples(t, b, t->step + 1, NULL);
     return grpo_fail(err, GRPO_ERR_REWARD,
                      "%zu of %zu answers of step %llu could not be scored (reward.unscored_limit is %g); the first: %s. Repair the "
-                     "reward or the data (`grpo score --explain` on the last lines of %s/samples.jsonl), or raise the limit",
-                     b->unscored, b->answers, (unsigned long long)t->step + 1, limit, trainer_first_problem(b),
-                     t->config->output_dir);
+                     "reward or the data (`%s` shows what happens to the last answers), or raise the limit",
+                     b->unscored, b->answers, (unsigned long long)t->step + 1, limit, trainer_first_problem(b), t->facts.look);
 }
 
 static grpo_status begin_batch(trainer *t, step_batch *b, grpo_error *err)

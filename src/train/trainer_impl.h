@@ -83,6 +83,7 @@ struct trainer {
     char *checkpoints; /* folder */
     metrics_file metrics, samples;
     progress progress;
+    diagnose_facts facts;
     diagnose_memory diagnoses;
     double first_eval_accuracy, last_eval_accuracy, began;
     step_batch *sampling; /* the rollout in progress */

@@ -109,6 +109,9 @@ void trainer_say_start(trainer *t)
                 (unsigned long long)t->steps, c->rollout.prompts_per_step, c->group_size, c->rollout.max_new_tokens,
                 c->output_dir);
     say_algorithm(t);
+    if (!t->facts.has_end_token && t->stop.count == 0)
+        trainer_say(t, "careful: the model names no end token, so that only rollout.max_new_tokens ends an answer: set rollout.stop to "
+                       "a text that does");
     if (train_config_put_changed(&changed, c, NULL) == GRPO_OK)
         trainer_say(t, "settings that differ from the defaults (all of them: %s/config.yaml)\n%s", c->output_dir,
                     strbuf_text(&changed));
@@ -141,25 +144,8 @@ static json_t *parts_of(const trainer *t, const step_batch *b)
 
 static void diagnose_and_say(trainer *t, const train_metrics *m, json_t *extra)
 {
-    const train_config *c = t->config;
     diagnosis found[DIAGNOSE_COUNT];
-    train_reward single;
-    size_t count;
-    const train_reward *rewards = train_config_rewards(c, &single, &count);
-    diagnose_facts facts = {
-        .group_size = c->group_size,
-        .group_baseline = c->algo.advantage != GRPO_ADV_GAE && c->algo.advantage != GRPO_ADV_REMAX &&
-                          c->algo.advantage != GRPO_ADV_REINFORCE_PP,
-        .clip_epsilon = fmax(c->algo.clip_epsilon_low, c->algo.clip_epsilon_high),
-        .divides_by_std = c->algo.scale_rewards != GRPO_SCALE_NONE,
-        .token_ratio = c->algo.importance_sampling_level == GRPO_RATIO_TOKEN,
-        .max_new_tokens = c->rollout.max_new_tokens,
-        .updates_per_rollout = c->train.updates_per_rollout * c->train.mini_batches,
-        .masks_truncated = c->algo.mask_truncated,
-        .has_chat_template = t->lm.chat != NULL || c->data.chat == TRAIN_CHAT_NEVER,
-        .reward = count == 1 ? rewards[0].spec : "the rewards",
-    };
-    size_t n = diagnose_step(&t->diagnoses, found, &facts, m);
+    size_t n = diagnose_step(&t->diagnoses, found, &t->facts, m);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         trainer_say(t, "look here: %s", found[i].message);

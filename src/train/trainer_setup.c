@@ -322,6 +322,18 @@ static grpo_status resume(trainer *t, grpo_error *err)
     return status;
 }
 
+/* A run that goes on is diagnosed by its earlier steps too. */
+static grpo_status remember_steps(trainer *t, grpo_error *err)
+{
+    train_metrics *steps;
+    size_t count;
+    grpo_status status = metrics_file_read(&steps, &count, t->metrics.path, err);
+    for (size_t i = 0; status == GRPO_OK && i < count; i++)
+        diagnose_note(&t->diagnoses, &steps[i]);
+    mem_free(steps);
+    return status;
+}
+
 static grpo_status open_run_folder(trainer *t, grpo_error *err)
 {
     const train_config *c = t->config;
@@ -343,6 +355,8 @@ static grpo_status open_run_folder(trainer *t, grpo_error *err)
         status = open_log(&t->metrics, c->output_dir, "metrics.jsonl", last, err);
     if (status == GRPO_OK && c->log.samples)
         status = open_log(&t->samples, c->output_dir, "samples.jsonl", last, err);
+    if (status == GRPO_OK && t->step > 0)
+        status = remember_steps(t, err);
     mem_free(config_path);
     return status;
 }
@@ -456,6 +470,7 @@ static grpo_status setup(trainer *t, grpo_error *err)
     if (status != GRPO_OK)
         return status;
     stop_strings_init(&t->stop, &t->lm, (const char *const *)c->rollout.stop.items, c->rollout.stop.count);
+    diagnose_facts_init(&t->facts, c, t->lm.chat != NULL, t->lm.n_eos > 0);
     status = open_data(t, err);
     if (status == GRPO_OK)
         status = plan_memory(t, err);

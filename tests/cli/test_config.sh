@@ -1,9 +1,9 @@
-# docs/config.md and docs/metrics.md are what the tables say; the command's exit codes and advice.
+# docs/config.md, docs/metrics.md and docs/diagnoses.md are what the tables say; the command's exit codes and advice.
 set -eu
 grpo=$GRPO_BINARY
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-for page in markdown:config metrics:metrics; do
+for page in markdown:config metrics:metrics diagnoses:diagnoses; do
     "$grpo" config "--${page%:*}" >"$dir/page.md"
     cmp "$dir/page.md" "$GRPO_SOURCE_DIR/docs/${page#*:}.md" || {
         echo "docs/${page#*:}.md is out of date: run build/grpo config --${page%:*} > docs/${page#*:}.md"
