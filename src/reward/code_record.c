@@ -10,7 +10,7 @@
 #include "base/strbuf.h"
 #include "reward/code_tests.h"
 
-enum { LARGEST_FILE = 16 << 20 };
+enum { LARGEST_FILE = 16 << 20, MOST_INDENT = 3 /* of a fence, as in CommonMark: further in it may stand in a docstring */ };
 
 static json_t *text_at(const json_t *record, const char *key)
 {
@@ -77,7 +77,8 @@ static json_t *find_program(const grpo_reward_record *r, const code_settings *s,
         return NULL;
     }
     code_program p = code_extract(r->completion, r->completion_length, *language);
-    if (s->continues || (s->programs_in_records && !p.fenced))
+    int answers = p.fenced && p.indent <= MOST_INDENT; /* a chat model's, which no program continues */
+    if (s->continues || (s->programs_in_records && !answers))
         return joined(r);
     if (*language == CODE_UNKNOWN && (p.language == CODE_PYTHON || p.language == CODE_C))
         *language = p.language;

@@ -1,7 +1,8 @@
 /* The program in a response. */
 #include <string.h>
 
-#include "reward/code_extract.h"
+#include "base/json.h"
+#include "reward/code_record.h"
 #include "support.h"
 
 static void is(const char *response, code_language want, const char *expected, code_language language)
@@ -47,8 +48,39 @@ static void test_thinking(void **state)
     is("<think>x</think>\n```python\nb\n```\n", CODE_UNKNOWN, "b\n", CODE_PYTHON);
 }
 
+/* The program that `grpo score` (from_records 1) or training takes out of a record with this completion. */
+static void takes(const char *completion, int from_records, const char *extra, const char *expected)
+{
+    char problem[256], text[300];
+    const char *prompt = "def f():\n";
+    const code_settings settings = {.compare = "lines", .programs_in_records = from_records};
+    snprintf(text, sizeof text, "{\"tests\": [\"assert f() == 1\"]%s}", extra);
+    json_t *fields = json_loads(text, 0, NULL);
+    grpo_reward_record record = {.prompt = prompt, .prompt_length = strlen(prompt), .fields = fields,
+                                 .completion = completion, .completion_length = strlen(completion)};
+    json_t *job = code_job(&record, &settings, problem);
+    assert_non_null(job);
+    assert_string_equal(json_string_value(json_object_get(job, "program")), expected);
+    json_decref(job);
+    json_decref(fields);
+}
+
+/* A chat model's answer is judged offline as it is in training; what continues its prompt still does. */
+static void test_programs_of_records(void **state)
+{
+    (void)state;
+    const char *chat = "Here:\n```python\ndef f():\n    return 1\n```\n";
+    takes(chat, 0, "", "def f():\n    return 1\n");
+    takes(chat, 1, "", "def f():\n    return 1\n");
+    takes(chat, 1, ", \"program\": \"f = int\"", "f = int");
+    takes("    return 1\n", 1, "", "def f():\n    return 1\n");
+    takes("    \"\"\"As in\n    ```\n    f()\n    ```\n    \"\"\"\n    return 1\n", 1, "",
+          "def f():\n    \"\"\"As in\n    ```\n    f()\n    ```\n    \"\"\"\n    return 1\n");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_languages), cmocka_unit_test(test_thinking)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_blocks), cmocka_unit_test(test_languages), cmocka_unit_test(test_thinking),
+                                       cmocka_unit_test(test_programs_of_records)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
