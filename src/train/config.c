@@ -240,7 +240,7 @@ static const schema_row machine_rows[] = {
              "which must divide it. Only 1 is supported so far."},
 
     {.key = "reference", .type = SCHEMA_SECTION,
-     .help = "The policy that the KL penalty measures from (used when kl_coef is not 0): the starting model."},
+     .help = "The policy that the KL is measured from (when kl_coef is not 0, or with log.kl): the starting model."},
     {.key = "reference.sync_steps", .type = SCHEMA_INT, AT(reference.sync_steps), .initial = "0", .min = 0, .max = 1e9,
      .unit = "rollouts", .help = "Rollouts after which it follows the policy; 0: it stays frozen. TRL (sync_ref_model) 512."},
     {.key = "reference.mixup", .type = SCHEMA_FLOAT, AT(reference.mixup), .initial = "1", .max = 1, .flags = SCHEMA_OPEN_MIN,
@@ -300,6 +300,9 @@ static const schema_row machine_rows[] = {
      .help = "Writes every completion with its record, reward and advantage into samples.jsonl, which `grpo score` reads."},
     {.key = "log.plot", .type = SCHEMA_BOOL, AT(log.plot), .initial = "true",
      .help = "Draws plot.svg at the end and at each checkpoint."},
+    {.key = "log.kl", .type = SCHEMA_BOOL, AT(log.kl), .initial = "false",
+     .help = "Measures the KL to the reference (`kl`) where kl_coef is 0 too, without a penalty. Costs a forward pass a step and the "
+             "memory of the reference (none beside a fresh adapter); changes no weight."},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -138,6 +138,7 @@ typedef struct train_config {
     struct {
         bool samples; /* write samples.jsonl */
         bool plot;
+        bool kl; /* measure the KL to the reference without a penalty too */
     } log;
 } train_config;
 

@@ -168,7 +168,7 @@ char *memory_plan_text(const memory_plan *p)
     line(&s, "weights", p->weights, note);
     line(&s, "master", p->master, "f32 weights of the optimiser");
     line(&s, "LoRA adapter", p->adapter, "f32");
-    line(&s, "reference", p->reference, "frozen copy for the KL penalty");
+    line(&s, "reference", p->reference, "frozen copy for the KL");
     line(&s, "gradients", p->gradients, p->adapter ? "of the adapter" : "");
     line(&s, "Adam moments", p->moments, p->adapter ? "of the adapter" : "");
     snprintf(note, sizeof note, "%d blocks of %d positions", p->kv_blocks, OPS_KV_BLOCK);

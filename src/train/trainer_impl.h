@@ -114,6 +114,7 @@ grpo_status trainer_read_answers(trainer *t, step_batch *b, grpo_error *err);
 grpo_status trainer_take_sampler(trainer *t, step_batch *b, train_metrics *m, grpo_error *err);
 
 /* trainer_reference.c */
+int trainer_wants_reference(const train_config *c);
 grpo_status trainer_reference_init(trainer *t, grpo_error *err);
 size_t trainer_reference_bytes(const trainer *t); /* that it takes beside the weights in memory */
 void trainer_reference_follow(trainer *t); /* after each step */

@@ -1,7 +1,12 @@
-/* The reference policy of the KL penalty: the starting model, frozen, or following the policy. */
+/* The reference policy that the KL is measured from: the starting model, frozen, or following the policy. */
 #include <string.h>
 
 #include "train/trainer_impl.h"
+
+int trainer_wants_reference(const train_config *c)
+{
+    return c->algo.kl_coef != 0 || c->log.kl;
+}
 
 /* Is there a copy? Of what training changes; but where that is a fresh adapter, which adds nothing, the reference is
  * the model without it, unless it follows the policy later. */

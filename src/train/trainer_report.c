@@ -126,7 +126,7 @@ static json_t *parts_of(const trainer *t, const step_batch *b)
     json_t *extra = json_object();
     size_t parts = scoring_parts(t->scoring);
     if (!t->reference.layer)
-        json_object_set_new(extra, "kl", json_null()); /* the key is always there; without kl_coef nothing measures it */
+        json_object_set_new(extra, "kl", json_null()); /* the key is always there; without a reference nothing measures it */
     for (size_t p = 0; p < parts; p++) {
         double sum = 0;
         size_t n = 0;

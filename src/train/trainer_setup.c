@@ -156,7 +156,7 @@ static grpo_status plan_memory(trainer *t, grpo_error *err)
         .prompt_tokens = most_tokens,
         .slots = c->rollout.slots,
         .micro_batch_rows = c->train.micro_batch_rows,
-        .reference = c->algo.kl_coef != 0,
+        .reference = trainer_wants_reference(c),
         .reference_bytes = trainer_reference_bytes(t),
         .private_pass = c->rollout.source == TRAIN_SOURCE_DATA || trainer_needs_squares(t),
         .value = t->value.m,
@@ -199,7 +199,7 @@ static grpo_status take_memory(trainer *t, grpo_error *err)
         status = value_network_start(&t->value, t->threads, p, o, err);
     else if (status == GRPO_OK && trainer_has_values(t))
         status = value_head_open(&t->value_head, m, &t->grad_view, o, err);
-    if (status == GRPO_OK && c->algo.kl_coef != 0)
+    if (status == GRPO_OK && trainer_wants_reference(c))
         status = trainer_reference_init(t, err); /* before a checkpoint is loaded: the reference is the starting model */
     return status;
 }

@@ -23,6 +23,19 @@ assert frozen[0] == average[0] == 0 and frozen[1] > average[1] > 0, x
 assert frozen[3] > average[3] > 0, x
 PY
 
+# measured without a penalty: the KL is that of the run before, whose weights do not change; absent it is null
+for more in "" lora.rank=2; do
+    "$grpo" train "$dir/run.yaml" output_dir="$dir/free" $more --quiet --overwrite
+    "$grpo" train "$dir/run.yaml" output_dir="$dir/measured" log.kl=true $more --quiet --overwrite
+    [ "$(weights "$dir/measured" 4)" = "$(weights "$dir/free" 4)" ] || fail "log.kl changes the weights ($more)"
+    [ "$(column "$dir/free" kl)" = "None None None None" ] || fail "a KL without a reference: $(column "$dir/free" kl)"
+    python3 - $(column "$dir/measured" kl) <<'PY' || fail "log.kl measures no KL ($more)"
+import sys
+x = list(map(float, sys.argv[1:]))
+assert x[0] == 0 and 0 < x[1] < x[3], x
+PY
+done
+
 # a moving average belongs to the checkpoint
 cp -r "$dir/average" "$dir/torn"
 rm -r "$dir/torn/checkpoints/step-0000000"[34]
