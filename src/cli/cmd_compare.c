@@ -14,8 +14,9 @@ enum { COLUMN = 46, MOST_LINES = 8 };
 
 static const char usage[] =
     "usage: grpo compare BEFORE.jsonl AFTER.jsonl [--show N] [--brief]\n\n"
-    "Both files hold the same records in the same order, with \"completion\" and \"reward\" or \"correct\" as `grpo eval`\n"
-    "writes them. Prints a table of right and wrong, and N answers side by side (default 3; those that changed first).\n"
+    "Both files hold the same records in the same order, with \"completion\" and \"correct\", or \"reward\" (right from 0.5\n"
+    "on) where that is null or absent, as `grpo eval` writes them. Prints a table of right and wrong, and N answers side\n"
+    "by side (default 3; those that changed first).\n"
     "--brief prints only: records, right before, right after.\n";
 
 typedef struct pair {

@@ -21,13 +21,22 @@ static int stays_out(const char *key)
     return 0;
 }
 
-/* The record as rewards saw it: prompt and answer under these names, then its other fields. */
-static int put_record(json_t *line, const data_record *r)
+/* Prompt and reference as rewards see them; and what the model read, where that is another text. */
+static int put_prompt(json_t *line, const data_record *r, const char *rendered, size_t length)
 {
     json_t *prompt = r->text ? json_string_lossy(r->text, strlen(r->text)) : json_incref(r->messages);
     int failed = json_object_set_new(line, "prompt", prompt);
+    if (!r->text || strlen(r->text) != length || memcmp(r->text, rendered, length) != 0)
+        failed |= json_object_set_new(line, "rendered", json_string_lossy(rendered, length));
     if (r->answer)
         failed |= json_object_set_new(line, "answer", json_string_lossy(r->answer, r->answer_length));
+    return failed;
+}
+
+/* The record's other fields. */
+static int put_fields(json_t *line, const data_record *r)
+{
+    int failed = 0;
     const char *key;
     json_t *value;
     json_object_foreach(r->fields, key, value) {
@@ -45,35 +54,39 @@ static json_t *part_values(const trainer *t, const scored *score)
     return parts;
 }
 
-/* rendered: the prompt's tokens as text. */
-static json_t *sample_line(const trainer *t, const step_batch *b, uint64_t step, int group, int i, size_t row,
-                           const char *rendered, size_t rendered_length)
+static int put_answer(json_t *line, const trainer *t, const step_batch *b, size_t row, const rollout_sample *s)
 {
-    const rollout_sample *s = &b->groups[group].samples[i];
-    const data_record *r = b->record[group];
     const scored *score = &b->score[row];
     double logp = 0;
     for (int k = 0; k < s->n; k++)
         logp += s->logprob[k];
-    json_t *line = json_pack("{s:I,s:I,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f,s:I}", "step", (json_int_t)step, "group",
-                             (json_int_t)b->groups[group].id, "sample", i, "completion",
-                             json_string_lossy(b->item[row].text, b->item[row].length), "reward",
-                             number_or_null(b->reward[row]), "rewards", part_values(t, score), "correct",
-                             score->correct < 0 ? json_null() : json_boolean(score->correct), "advantage",
-                             json_double(trainer_advantage(b, row)), "tokens", s->n, "finish",
-                             finish_reason_name(s->finish), "logprob", logp, "line", (json_int_t)r->line);
-    int failed = !line;
-    if (line && score->problem[0])
+    json_t *own = json_pack("{s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "completion",
+                            json_string_lossy(b->item[row].text, b->item[row].length), "reward",
+                            number_or_null(b->reward[row]), "rewards", part_values(t, score), "correct",
+                            score->correct < 0 ? json_null() : json_boolean(score->correct), "advantage",
+                            json_double(trainer_advantage(b, row)), "tokens", s->n, "finish",
+                            finish_reason_name(s->finish), "logprob", logp);
+    int failed = !own || json_object_update(line, own);
+    json_decref(own);
+    if (score->problem[0])
         failed |= json_object_set_new(line, "unscored", json_string_lossy(score->problem, strlen(score->problem)));
-    if (line && score->unverifiable)
+    if (score->unverifiable)
         failed |= json_object_set_new(line, "unverifiable", json_true());
-    if (line && !(r->text && strlen(r->text) == rendered_length && memcmp(r->text, rendered, rendered_length) == 0))
-        failed |= json_object_set_new(line, "rendered", json_string_lossy(rendered, rendered_length));
-    if (failed || put_record(line, r)) {
-        json_decref(line);
-        return NULL;
-    }
-    return line;
+    return failed;
+}
+
+/* rendered: the prompt's tokens as text. */
+static json_t *sample_line(const trainer *t, const step_batch *b, uint64_t step, int group, int sample, size_t row,
+                           const char *rendered, size_t length)
+{
+    const data_record *r = b->record[group];
+    json_t *line = json_pack("{s:I,s:I,s:i,s:I}", "step", (json_int_t)step, "group", (json_int_t)b->groups[group].id, "sample",
+                             sample, "line", (json_int_t)r->line);
+    if (line && !put_prompt(line, r, rendered, length) &&
+        !put_answer(line, t, b, row, &b->groups[group].samples[sample]) && !put_fields(line, r))
+        return line;
+    json_decref(line);
+    return NULL;
 }
 
 grpo_status trainer_write_samples(trainer *t, const step_batch *b, uint64_t step, grpo_error *err)

@@ -6,7 +6,7 @@ trap 'rm -rf "$dir"' EXIT
 cat >"$dir/a" <<'END'
 {"prompt":"1+1?","answer":"2","completion":"I think it is\n3","reward":0}
 {"prompt":[{"role":"user","content":"2+2?"}],"answer":"4","completion":"4","correct":true}
-{"prompt":"3+3?","answer":"6","completion":"6","reward":1}
+{"prompt":"3+3?","answer":"6","completion":"6","reward":1,"correct":null}
 END
 cat >"$dir/b" <<'END'
 {"prompt":"1+1?","answer":"2","completion":"The result of the addition of one and one, which is what was asked, is 2.","reward":1}
