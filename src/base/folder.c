@@ -82,24 +82,29 @@ grpo_status folder_create(folder_writer *w, const char *path, int replace, grpo_
     return status;
 }
 
+grpo_status folder_place(const char *temporary, const char *path, int replace, grpo_error *err)
+{
+    sync_folder(temporary);
+    int exchange = replace && file_exists(path);
+    int failed = exchange ? renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) != 0
+                          : rename(temporary, path) != 0;
+    if (failed && exchange && (errno == EINVAL || errno == ENOSYS)) /* no exchange on this file system */
+        failed = file_remove_tree(path, NULL) != GRPO_OK || rename(temporary, path) != 0;
+    if (failed)
+        return grpo_fail(err, GRPO_ERR_IO, "cannot put the finished folder at %s: %s", path, strerror(errno));
+    sync_parent(path);
+    if (exchange)
+        file_remove_tree(temporary, NULL); /* the old one */
+    return GRPO_OK;
+}
+
 grpo_status folder_commit(folder_writer *w, grpo_error *err)
 {
-    sync_folder(w->temporary);
-    int exchange = w->replace && file_exists(w->path);
-    int failed = exchange ? renameat2(AT_FDCWD, w->temporary, AT_FDCWD, w->path, RENAME_EXCHANGE) != 0
-                          : rename(w->temporary, w->path) != 0;
-    if (failed && exchange && (errno == EINVAL || errno == ENOSYS)) /* no exchange on this file system */
-        failed = file_remove_tree(w->path, err) != GRPO_OK || rename(w->temporary, w->path) != 0;
-    if (failed) {
-        grpo_status status = grpo_fail(err, GRPO_ERR_IO, "cannot put the finished folder at %s: %s", w->path, strerror(errno));
+    grpo_status status = folder_place(w->temporary, w->path, w->replace, err);
+    if (status != GRPO_OK)
         folder_abandon(w);
-        return status;
-    }
-    sync_parent(w->path);
-    if (exchange)
-        file_remove_tree(w->temporary, NULL); /* the old one */
     free_names(w);
-    return GRPO_OK;
+    return status;
 }
 
 void folder_abandon(folder_writer *w)

@@ -17,4 +17,8 @@ grpo_status folder_create(folder_writer *w, const char *path, int replace, grpo_
 grpo_status folder_commit(folder_writer *w, grpo_error *err); /* also frees w, on failure too */
 void folder_abandon(folder_writer *w);                        /* removes what was written */
 
+/* Puts the finished folder `temporary` at `path` on the same file system, for good (fsync). replace as above: at each
+ * moment one of the two is whole at `path`, where the file system can exchange names. On failure temporary stays. */
+grpo_status folder_place(const char *temporary, const char *path, int replace, grpo_error *err);
+
 #endif

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/strbuf.h"
 #include "model/safetensors.h"
 #include "train/checkpoint.h"
@@ -305,12 +306,17 @@ static char *step_folder(const char *root, uint64_t step)
     return file_join(root, name);
 }
 
-static void remove_old(const char *root, int keep_last)
+/* All but the `keep_last` newest up to `newest`, which was just written. A run that goes on behind a damaged checkpoint
+ * leaves folders of later steps: they are nobody's any more, and counted as the newest they would take the place of the
+ * intact ones. */
+static void remove_old(const char *root, uint64_t newest, int keep_last)
 {
     uint64_t *steps;
-    size_t count;
+    size_t count, kept = 0, keep = (size_t)(keep_last > 0 ? keep_last : 1);
     if (list_steps(&steps, &count, root, NULL) == GRPO_OK)
-        for (size_t i = (size_t)(keep_last > 0 ? keep_last : 1); i < count; i++) {
+        for (size_t i = 0; i < count; i++) {
+            if (steps[i] <= newest && kept++ < keep)
+                continue;
             char *path = step_folder(root, steps[i]);
             if (path)
                 file_remove_tree(path, NULL);
@@ -346,11 +352,9 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
     if (status == GRPO_OK)
         status = write_folder(temporary, state, m, o, extras, context, err);
     if (status == GRPO_OK)
-        status = file_remove_tree(final, err); /* of an earlier run to the same step */
-    if (status == GRPO_OK && rename(temporary, final) != 0)
-        status = grpo_fail(err, GRPO_ERR_IO, "cannot finish the checkpoint %s: %s", final, strerror(errno));
+        status = folder_place(temporary, final, 1, err); /* over one of an earlier run to the same step */
     if (status == GRPO_OK)
-        remove_old(root, keep_last);
+        remove_old(root, state->step, keep_last);
     else if (temporary)
         file_remove_tree(temporary, NULL);
     if (status != GRPO_OK)
@@ -358,6 +362,15 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
     mem_free(final);
     mem_free(temporary);
     return status;
+}
+
+int checkpoint_any(const char *root)
+{
+    uint64_t *steps;
+    size_t count;
+    int any = list_steps(&steps, &count, root, NULL) != GRPO_OK || count > 0;
+    mem_free(steps);
+    return any;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */

@@ -35,9 +35,13 @@ typedef struct checkpoint_arrays {
 grpo_status checkpoint_write_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err);
 grpo_status checkpoint_read_arrays(const char *folder, const checkpoint_arrays *a, grpo_error *err);
 
-/* Writes `root`/step-N and removes all but the newest `keep_last`. */
+/* Writes `root`/step-N, in place of one that is there only when it is complete, and removes those of later steps and all
+ * but the newest `keep_last` of the others. */
 grpo_status checkpoint_save(const char *root, const checkpoint_state *state, const model *m, const optimizer *o,
                             int keep_last, checkpoint_extras *extras, void *context, grpo_error *err);
+
+/* Whether there is any below root, intact or not. */
+int checkpoint_any(const char *root);
 
 /* Finds the newest intact checkpoint below root: *path (mem_free it) or NULL when there is none.
  * Damaged ones are passed over; *damaged counts them and err then holds what was wrong with the newest. */

@@ -100,6 +100,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
         m.time_train = machine_seconds() - trained_from;
         m.time_step = machine_seconds() - began;
         t->step++;
+        t->saved = false;
         t->data_position += b.taken;
         t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
         trainer_measure(t, &b, &m);
@@ -126,14 +127,41 @@ static grpo_status run_step(trainer *t, grpo_error *err)
     return status;
 }
 
-static grpo_status first_evaluation(trainer *t, grpo_error *err)
+/* ---- evaluations between steps --------------------------------------------------------------------------------------- */
+
+/* Whether metrics.jsonl has an evaluation of the present weights. An interrupted one leaves the step's line without it. */
+static grpo_status evaluation_made(int *made, const trainer *t, grpo_error *err)
 {
-    train_metrics m;
-    metrics_init(&m);
-    grpo_status status = run_evaluation(t, &m, err);
+    train_metrics *line;
+    size_t count;
+    *made = 0;
+    grpo_status status = metrics_file_read(&line, &count, t->metrics.path, err);
     if (status != GRPO_OK)
         return status;
-    m.step = 0;
+    for (size_t i = 0; i < count && !*made; i++)
+        *made = line[i].step == (double)t->step && !isnan(line[i].time_eval);
+    mem_free(line);
+    return GRPO_OK;
+}
+
+/* Before the first step where that is wanted, and what a run that goes on was interrupted in. */
+static grpo_status evaluate_first(trainer *t, grpo_error *err)
+{
+    train_metrics m;
+    int made = 0;
+    grpo_status status = GRPO_OK;
+    if (t->step == 0 ? t->eval_view.count == 0 || !t->config->eval.at_start : !evaluation_due(t))
+        return GRPO_OK;
+    if (t->step > 0)
+        status = evaluation_made(&made, t, err);
+    if (status != GRPO_OK || made)
+        return status;
+    metrics_init(&m);
+    status = run_evaluation(t, &m, err);
+    if (status != GRPO_OK)
+        return status;
+    t->saved = false; /* a checkpoint says what the first evaluation gave */
+    m.step = (double)t->step;
     json_t *line = metrics_to_json(&m, NULL);
     status = line ? metrics_file_write(&t->metrics, line, err) : mem_fail(err, "metrics", 0);
     json_decref(line);
@@ -142,10 +170,11 @@ static grpo_status first_evaluation(trainer *t, grpo_error *err)
 
 /* ---- the run ---------------------------------------------------------------------------------------------------------- */
 
+/* Where the step's checkpoint is there already, only the message is left to do. */
 static grpo_status stop_by_interrupt(trainer *t, grpo_error *err)
 {
     grpo_error problem;
-    if (trainer_checkpoint(t, &problem) != GRPO_OK) {
+    if (!t->saved && trainer_checkpoint(t, &problem) != GRPO_OK) {
         if (err)
             *err = problem;
         return problem.status;
@@ -163,10 +192,8 @@ static int checkpoint_due(const trainer *t)
 
 grpo_status trainer_run(trainer *t, grpo_error *err)
 {
-    grpo_status status = GRPO_OK;
     t->began = machine_seconds();
-    if (t->step == 0 && t->eval_view.count > 0 && t->config->eval.at_start)
-        status = first_evaluation(t, err);
+    grpo_status status = evaluate_first(t, err);
     while (status == GRPO_OK && t->step < t->steps && !interrupted(t)) {
         status = run_step(t, err);
         if (status == GRPO_OK && checkpoint_due(t))

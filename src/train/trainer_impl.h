@@ -81,6 +81,7 @@ struct trainer {
     char run_id[40];
     folder_lock lock; /* of output_dir, as long as the run lives */
     char *checkpoints; /* folder */
+    bool saved;        /* the newest checkpoint is of the present step */
     metrics_file metrics, samples;
     progress progress;
     diagnose_facts facts;

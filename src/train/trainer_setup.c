@@ -266,7 +266,7 @@ static grpo_status refuse_earlier_run(trainer *t, grpo_error *err)
     char *metrics = file_join(folder, "metrics.jsonl");
     if (!metrics)
         return mem_fail(err, "a file name", 0);
-    int exists = file_exists(metrics);
+    int exists = file_exists(metrics) || checkpoint_any(t->checkpoints);
     mem_free(metrics);
     if (!exists || t->options.resume)
         return GRPO_OK;
@@ -276,6 +276,42 @@ static grpo_status refuse_earlier_run(trainer *t, grpo_error *err)
                      "%s holds a run already: go on with --resume, start anew over it with --overwrite, or set "
                      "output_dir to another folder",
                      folder);
+}
+
+/* What a checkpoint's state says of the run. */
+static grpo_status take_state(trainer *t, const checkpoint_state *state, const char *path, grpo_error *err)
+{
+    if (state->seed != t->config->seed)
+        return grpo_fail(err, GRPO_ERR_CONFIG, "%s was made with seed=%lld, the config says %lld", path,
+                         (long long)state->seed, (long long)t->config->seed);
+    t->step = state->step;
+    t->data_position = state->data_position;
+    t->kl_coef = state->kl_coef;
+    snprintf(t->run_id, sizeof t->run_id, "%s", state->run_id);
+    t->tokens_seen = json_number_value(json_object_get(state->extra, "tokens_seen"));
+    const json_t *accuracy = json_object_get(state->extra, "first_eval_accuracy");
+    t->first_eval_accuracy = json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
+    t->evaluations = json_is_number(accuracy);
+    t->saved = true;
+    return GRPO_OK;
+}
+
+static grpo_status resume_from(trainer *t, const char *path, grpo_error *err)
+{
+    checkpoint_state state;
+    grpo_status status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, t->threads, err);
+    if (status != GRPO_OK)
+        return status;
+    status = trainer_reference_restore(t, path, err);
+    if (status == GRPO_OK)
+        status = trainer_values_restore(t, path, state.extra, err);
+    if (status == GRPO_OK)
+        status = take_state(t, &state, path, err);
+    checkpoint_state_deinit(&state);
+    if (status == GRPO_OK)
+        trainer_say(t, "resuming   from %s: %llu of %llu steps done", path, (unsigned long long)t->step,
+                    (unsigned long long)t->steps);
+    return status;
 }
 
 static grpo_status resume(trainer *t, grpo_error *err)
@@ -291,33 +327,10 @@ static grpo_status resume(trainer *t, grpo_error *err)
     }
     if (damaged > 0)
         trainer_say(t, "%d damaged checkpoint%s passed over: %s", damaged, damaged > 1 ? "s were" : " was", why.message);
-    if (!path) {
+    if (path)
+        status = resume_from(t, path, err);
+    else
         trainer_say(t, "there is no intact checkpoint in %s: starting from the beginning", t->checkpoints);
-        return GRPO_OK;
-    }
-    checkpoint_state state;
-    status = checkpoint_load(&state, path, t->lm.m, &t->optimizer, t->threads, err);
-    if (status == GRPO_OK)
-        status = trainer_reference_restore(t, path, err);
-    if (status == GRPO_OK)
-        status = trainer_values_restore(t, path, state.extra, err);
-    if (status == GRPO_OK) {
-        t->step = state.step;
-        t->data_position = state.data_position;
-        t->kl_coef = state.kl_coef;
-        snprintf(t->run_id, sizeof t->run_id, "%s", state.run_id);
-        const json_t *extra = state.extra;
-        t->tokens_seen = json_number_value(json_object_get(extra, "tokens_seen"));
-        const json_t *accuracy = json_object_get(extra, "first_eval_accuracy");
-        t->first_eval_accuracy = json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
-        t->evaluations = json_is_number(accuracy);
-        if (state.seed != t->config->seed)
-            status = grpo_fail(err, GRPO_ERR_CONFIG, "%s was made with seed=%lld, the config says %lld", path,
-                               (long long)state.seed, (long long)t->config->seed);
-        checkpoint_state_deinit(&state);
-        trainer_say(t, "resuming   from %s: %llu of %llu steps done", path, (unsigned long long)t->step,
-                    (unsigned long long)t->steps);
-    }
     mem_free(path);
     return status;
 }
@@ -417,6 +430,7 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
     grpo_status status = checkpoint_save(t->checkpoints, &state, t->lm.m, &t->optimizer, t->config->checkpoint.keep_last,
                                          write_model_side, t, err);
     json_decref(state.extra);
+    t->saved = status == GRPO_OK;
     return status;
 }
 

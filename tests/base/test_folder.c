@@ -75,6 +75,21 @@ static void abandoning_removes_everything(void **state)
     assert_false(file_exists(temporary) || file_exists(path_of("never")));
 }
 
+static void a_finished_folder_takes_another_ones_place(void **state)
+{
+    (void)state;
+    grpo_error err;
+    const char *old = path_of("place/old"), *fresh = path_of("place/new");
+    assert_ok(file_make_folder(path_of("place/old"), &err), err);
+    assert_ok(file_make_folder(path_of("place/new"), &err), err);
+    assert_ok(file_write_all(path_of("place/old/a"), "1", 1, &err), err);
+    assert_int_equal(folder_place(fresh, old, 0, &err), GRPO_ERR_IO);
+    assert_true(file_exists(path_of("place/old/a")) && file_exists(path_of("place/new")));
+    assert_ok(folder_place(path_of("place/new"), path_of("place/old"), 1, &err), err);
+    assert_false(file_exists(path_of("place/old/a")) || file_exists(path_of("place/new")));
+    assert_true(file_is_folder(path_of("place/old")));
+}
+
 static void a_file_in_the_way_is_refused(void **state)
 {
     (void)state;
@@ -92,6 +107,7 @@ int main(void)
         cmocka_unit_test(replacing_leaves_nothing_of_the_old_one),
         cmocka_unit_test(an_empty_folder_is_filled),
         cmocka_unit_test(abandoning_removes_everything),
+        cmocka_unit_test(a_finished_folder_takes_another_ones_place),
         cmocka_unit_test(a_file_in_the_way_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
