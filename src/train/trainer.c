@@ -104,7 +104,7 @@ static grpo_status run_step(trainer *t, grpo_error *err)
         t->data_position += b.taken;
         t->tokens_seen += (double)(b.counts.prompt_tokens + b.counts.completion_tokens);
         trainer_measure(t, &b, &m);
-        if (t->reference.layer && !isnan(m.kl)) /* NaN: every token was masked */
+        if (t->reference.layer && !isnan(m.kl)) /* NaN: nothing measured it: every token masked, or values alone trained */
             t->kl_coef = grpo_kl_controller(t->config->algo.kl_control, t->kl_coef, m.kl, t->config->algo.kl_target,
                                             t->config->algo.kl_horizon, (double)b.answers);
         trainer_reference_follow(t);

@@ -65,6 +65,18 @@ check_trunk policy 0.01
 [ "$(weights "$dir/own" 6)" != "$(weights "$dir/policy" 6)" ] || fail "value.trunk makes no difference"
 whole=$(weights "$dir/own" 6)
 
+# while only values are trained nothing measures the KL, and an adaptive weight of it waits
+for trunk in own policy; do
+    "$grpo" train "$dir/run.yaml" value.trunk=$trunk kl_place=loss kl_coef=0.1 kl_control=adaptive value.warmup_rollouts=2 \
+        output_dir="$dir/adaptive" train.steps=4 --quiet --overwrite
+    python3 - "$dir/adaptive/metrics.jsonl" <<'PY' || fail "value.trunk=$trunk: the adaptive kl_coef behind the warm-up"
+import json, sys
+coef = [json.loads(line)["kl_coef"] for line in open(sys.argv[1])]
+assert coef[:2] == [0.1, 0.1], coef
+assert coef[3] != coef[2] > 0, coef
+PY
+done
+
 # on the policy's trunk the value loss moves the policy, value_coef as much as it says; an adapter's trunk too
 for coef in 0 1; do
     "$grpo" train "$dir/run.yaml" value.trunk=policy value_coef=$coef output_dir="$dir/coef$coef" train.steps=1 --quiet
