@@ -129,7 +129,7 @@ static void build_header(strbuf *s, const gguf_meta *meta, const gguf_entry *ent
         put_unsigned(s, at, 8);
         at += padded(elements_of(e) / e->type->elements * e->type->bytes);
     }
-    while (s->length % ALIGNMENT != 0)
+    while (!s->failed && s->length % ALIGNMENT != 0)
         strbuf_putc(s, 0);
 }
 

@@ -57,7 +57,7 @@ static void build_header(strbuf *s, const safetensors_entry *entries, size_t cou
         at = end;
     }
     strbuf_putc(s, '}');
-    while (s->length % 8 != 0) /* the data begins aligned */
+    while (!s->failed && s->length % 8 != 0) /* the data begins aligned */
         strbuf_putc(s, ' ');
 }
 

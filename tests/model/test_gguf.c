@@ -373,6 +373,30 @@ static void failed_allocations_are_reported(void **state)
     fail_msg("never succeeded");
 }
 
+/* Enough names that the header does not fit into what was allocated before it. */
+static void a_writer_without_memory_stops(void **state)
+{
+    (void)state;
+    grpo_error err;
+    gguf_entry entries[30];
+    for (int i = 0; i < 30; i++)
+        entries[i] = (gguf_entry){.name = "tensor", .type = tensor_type_named("F32"), .rank = 1, .ne = {1}};
+    for (long n = 1; n < 100; n++) {
+        gguf_meta m = {0};
+        gguf_writer w;
+        mem_fail_after(n);
+        grpo_status status = gguf_create(&w, path_of("short.gguf"), &m, entries, 30, &err);
+        mem_fail_after(0);
+        if (status == GRPO_OK) {
+            gguf_abandon(&w);
+            assert_true(n > 5);
+            return;
+        }
+        assert_int_equal(status, GRPO_ERR_MEMORY);
+    }
+    fail_msg("never succeeded");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +409,7 @@ int main(void)
         cmocka_unit_test(tensors_that_lie_are_refused),
         cmocka_unit_test(any_alignment_and_version_two_are_read),
         cmocka_unit_test(failed_allocations_are_reported),
+        cmocka_unit_test(a_writer_without_memory_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
