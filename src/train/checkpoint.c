@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,36 +233,46 @@ static grpo_status list_files(json_t *files, const char *folder, grpo_error *err
         if (status != GRPO_OK)
             break;
         format_hash(text, hash);
-        json_object_set_new(files, entry->d_name,
-                            json_pack("{s:I,s:s}", "bytes", (json_int_t)bytes, "xxh3", text));
+        if (json_object_set_new(files, entry->d_name,
+                                json_pack("{s:I,s:s}", "bytes", (json_int_t)bytes, "xxh3", text)) != 0)
+            status = mem_fail(err, "a checkpoint's state", 0); /* a file that is not listed would not be verified */
     }
     closedir(dir);
     return status;
 }
 
-static grpo_status write_state(const char *folder, const checkpoint_state *s, const model *m, grpo_error *err)
+/* Without the list of files. NULL when out of memory: no number here is NaN, which JSON could not hold. */
+static json_t *state_to_json(const checkpoint_state *s, const model *m)
 {
-    json_t *files = json_object();
-    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:s,s:O,s:o}", "format", CHECKPOINT_FORMAT, "step",
+    json_t *root = json_pack("{s:i,s:I,s:I,s:I,s:I,s:s,s:f,s:s,s:s,s:O}", "format", CHECKPOINT_FORMAT, "step",
                              (json_int_t)s->step, "data_position", (json_int_t)s->data_position, "optimizer_steps",
                              (json_int_t)s->optimizer_steps, "seed", (json_int_t)s->seed, "run_id", s->run_id,
                              "kl_coef", s->kl_coef, "precision", model_precision_name(m->precision), "arithmetic",
-                             ARITHMETIC, "extra", s->extra ? s->extra : json_null(), "files", files);
-    if (!root) {
-        json_decref(files);
-        return mem_fail(err, "a checkpoint's state", 0);
-    }
-    if (m->adapter) { /* the base is not in the folder, but an adapter is worth nothing beside another */
+                             ARITHMETIC, "extra", s->extra ? s->extra : json_null());
+    if (root && m->adapter) { /* the base is not in the folder, but an adapter is worth nothing beside another */
         char base[20];
         format_hash(base, model_base_fingerprint(m));
-        json_object_set_new(root, "base", json_string(base));
+        if (json_object_set_new(root, "base", json_string(base)) != 0) {
+            json_decref(root);
+            return NULL;
+        }
     }
-    grpo_status status = list_files(files, folder, err);
+    return root;
+}
+
+static grpo_status write_state(const char *folder, const checkpoint_state *s, const model *m, grpo_error *err)
+{
+    json_t *root = state_to_json(s, m), *files = json_object();
+    grpo_status status = root && json_object_set(root, "files", files) == 0 ? GRPO_OK
+                                                                            : mem_fail(err, "a checkpoint's state", 0);
+    if (status == GRPO_OK)
+        status = list_files(files, folder, err);
     char *text = status == GRPO_OK ? json_text(root) : NULL, *path = file_join(folder, "state.json");
     if (status == GRPO_OK)
         status = text && path ? file_write_all(path, text, strlen(text), err) : mem_fail(err, "a checkpoint's state", 0);
     mem_free(text);
     mem_free(path);
+    json_decref(files);
     json_decref(root);
     return status;
 }
@@ -347,6 +358,8 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
 {
     char *final = step_folder(root, state->step), *temporary = file_join(root, "unfinished.tmp");
     grpo_status status = final && temporary ? file_make_folder(root, err) : mem_fail(err, "a file name", 0);
+    if (status == GRPO_OK && !isfinite(state->kl_coef))
+        status = grpo_fail(err, GRPO_ERR_NUMERIC, "kl_coef is %g, which no run can go on with", state->kl_coef);
     if (status == GRPO_OK)
         status = file_remove_tree(temporary, err);
     if (status == GRPO_OK)
