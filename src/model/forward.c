@@ -1,4 +1,5 @@
 /* Forward pass over packed rows. */
+#include <assert.h>
 #include <string.h>
 
 #include "model/forward_layer.h"
@@ -179,6 +180,7 @@ void model_forward(const model *m, const model_weights *w, pool *threads, worksp
                    const model_rows *rows, tape *t, float **out)
 {
     const model_config *c = &m->config;
+    assert(!t || rows->m <= t->capacity - t->rows);
     cover_positions(m, rows);
     float *x = t ? tape_at(t->layer[0].x, t->rows, c->hidden, NULL) : ws->x;
     ops_embed(threads, x, c->hidden, w->embed, rows->token, rows->m, c->embedding_scale);

@@ -1,4 +1,5 @@
 /* Memory planning. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,13 +20,19 @@ static int at_most(long x, int limit)
     return x < limit ? (int)x : limit;
 }
 
+/* Rows of a step: every prompt and every answer to its end. */
+static long step_rows(const plan_request *r)
+{
+    return r->prompt_tokens + (long)r->prompts * r->group_size * r->max_new_tokens;
+}
+
 /* Sizes that do not depend on the policy. */
 static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan_request *r)
 {
     const model_config *c = &m->config;
     long answers = (long)r->prompts * r->group_size;
     long longest_group = r->longest_prompt + (long)r->group_size * r->max_new_tokens;
-    long rows = r->prompt_tokens + answers * r->max_new_tokens;
+    long rows = step_rows(r);
     memset(p, 0, sizeof *p);
     p->max_positions = r->longest_prompt + r->max_new_tokens;
     p->slots = r->slots > 0 ? at_most(answers, r->slots) : at_most(answers, DEFAULT_SLOTS);
@@ -47,21 +54,26 @@ static void plan_fixed(memory_plan *p, const model *m, pool *threads, const plan
 }
 
 /* Blocks when every answer of a step stays until the backward pass, and when only running ones do. */
-static int blocks_for_all(const plan_request *r)
+static long blocks_for_all(const plan_request *r)
 {
     long per_answer = kv_blocks_for(r->max_new_tokens) + 1;
     long prompts = r->prompt_tokens / OPS_KV_BLOCK + r->prompts;
     long scratch = r->reference || r->private_pass ? kv_blocks_for(r->longest_prompt) + r->group_size * per_answer : 0;
-    return (int)(prompts + (long)r->prompts * r->group_size * per_answer + scratch);
+    return prompts + (long)r->prompts * r->group_size * per_answer + scratch;
 }
 
-static int blocks_for_running(const memory_plan *p, const plan_request *r)
+static long blocks_for_running(const memory_plan *p, const plan_request *r)
 {
     long per_answer = kv_blocks_for(r->max_new_tokens) + 1, prompt = kv_blocks_for(r->longest_prompt) + 1;
     long running = (p->slots + 1) * prompt + (long)p->slots * per_answer;
     long micro_batch = p->backward_rows / OPS_KV_BLOCK + p->backward_rows / (r->max_new_tokens + 1) + r->group_size + 2L;
     long scratch = r->reference || r->private_pass ? prompt + r->group_size * per_answer : 0;
-    return (int)((running > micro_batch ? running : micro_batch) + scratch);
+    return (running > micro_batch ? running : micro_batch) + scratch;
+}
+
+static int blocks_for(const memory_plan *p, const plan_request *r)
+{
+    return (int)(p->policy == ACTIVATIONS_RECOMPUTE ? blocks_for_running(p, r) : blocks_for_all(r));
 }
 
 /* The value network never samples, so it needs no logits; the rest is as for the policy. */
@@ -73,7 +85,7 @@ static void plan_value(memory_plan *p, pool *threads, const plan_request *r)
     p->value_kept_layers = p->policy == ACTIVATIONS_KEEP ? c->layers
                            : p->kept_layers < c->layers  ? p->kept_layers
                                                          : c->layers;
-    p->value_kv_blocks = p->policy == ACTIVATIONS_RECOMPUTE ? blocks_for_running(p, r) : blocks_for_all(r);
+    p->value_kv_blocks = blocks_for(p, r);
     p->value = 4 * weights + engine_bytes(r->value, threads, running) +
                (size_t)p->value_kv_blocks * kv_block_bytes(c) +
                (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)p->value_kept_layers * tape_kept_layer_bytes(c)) +
@@ -87,7 +99,7 @@ static void set_policy(memory_plan *p, const model *m, pool *threads, const plan
     p->policy = policy;
     p->kept_layers = kept;
     p->tape_rows = policy == ACTIVATIONS_RECOMPUTE ? p->backward_rows : p->batch_rows;
-    p->kv_blocks = policy == ACTIVATIONS_RECOMPUTE ? blocks_for_running(p, r) : blocks_for_all(r);
+    p->kv_blocks = blocks_for(p, r);
     p->keys_values = (size_t)p->kv_blocks * kv_block_bytes(c);
     p->activations = (size_t)p->tape_rows * (tape_row_bytes(c) + (size_t)kept * tape_kept_layer_bytes(c));
     if (r->value)
@@ -116,9 +128,22 @@ size_t memory_plan_program(const model *m, const model *value)
     return held > planned ? held - planned : 0;
 }
 
+static grpo_status fail_large(const plan_request *r, grpo_error *err)
+{
+    return grpo_fail(err, GRPO_ERR_CONFIG,
+                     "a step would have up to %ld rows of tokens, more than the %d that can be counted (or as many blocks of "
+                     "keys and values): lower rollout.max_new_tokens, rollout.prompts_per_step, group_size or rollout.slots, "
+                     "or use shorter prompts",
+                     step_rows(r), INT_MAX);
+}
+
 grpo_status memory_plan_make(memory_plan *p, const model *m, pool *threads, const plan_request *r, grpo_error *err)
 {
+    if (step_rows(r) > INT_MAX)
+        return fail_large(r, err);
     plan_fixed(p, m, threads, r);
+    if (blocks_for_all(r) > INT_MAX || blocks_for_running(p, r) > INT_MAX)
+        return fail_large(r, err);
     int layers = m->config.layers;
     switch (r->policy) {
     case ACTIVATIONS_KEEP:

@@ -40,7 +40,8 @@ typedef struct memory_plan {
 /* What the process holds now beside the weights of these models (value may be NULL): measured. */
 size_t memory_plan_program(const model *m, const model *value);
 
-/* Fails when not even `recompute` fits; the message names the settings to change. */
+/* Fails when not even `recompute` fits, or a step has more rows than an int counts; the message names the settings to
+ * change. */
 grpo_status memory_plan_make(memory_plan *plan, const model *m, pool *threads, const plan_request *request,
                              grpo_error *err);
 /* A few lines of text, mem_free it. */
