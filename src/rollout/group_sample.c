@@ -124,6 +124,8 @@ static grpo_status append_token(batch *b, const slot *at, drawn_token *d, grpo_e
     if (s->allowed) {
         s->allowed[s->n] = d->allowed;
         memset(&d->allowed, 0, sizeof d->allowed);
+    } else {
+        token_set_deinit(&d->allowed); /* a greedy answer that may not end yet: nothing asks for its set */
     }
     s->n++;
     b->counts->completion_tokens++;

@@ -411,12 +411,36 @@ static void sharing_prompts_changes_rounding_only(void **state)
     close_subject(&s);
 }
 
+/* min_new_tokens holds end tokens back; the sanitizers see whether the sets of what was left are freed. */
+static void answers_end_no_earlier_than_they_may(void **state)
+{
+    (void)state;
+    enum { LEAST = 12 };
+    subject s;
+    open_subject(&s, (subject_kind){"llama-tied", MODEL_F32, 1});
+    for (int greedy = 0; greedy < 2; greedy++) {
+        bench b;
+        sampling how = {.temperature = !greedy, .top_p = 1, .max_new_tokens = 20, .min_new_tokens = LEAST, .seed = 9};
+        bench_init(&b, &s, 2, 7, how, 0);
+        bench_sample(&b, GROUPS);
+        for (int g = 0; g < GROUPS; g++)
+            for (int i = 0; i < SAMPLES; i++) {
+                const rollout_sample *a = &b.groups[g].samples[i];
+                assert_true(a->n > LEAST);
+                assert_true((a->allowed != NULL) == !greedy);
+            }
+        bench_deinit(&b);
+    }
+    close_subject(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sampled_logprobs_are_the_training_forward),
         cmocka_unit_test(answers_do_not_depend_on_company),
         cmocka_unit_test(one_sample_can_be_drawn_alone),
+        cmocka_unit_test(answers_end_no_earlier_than_they_may),
         cmocka_unit_test(instruction_sets_agree),
         cmocka_unit_test(gradients_do_not_depend_on_batching),
         cmocka_unit_test(sharing_prompts_changes_rounding_only),
