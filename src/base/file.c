@@ -306,34 +306,60 @@ grpo_status file_remove_tree(const char *path, grpo_error *err)
     return status;
 }
 
+static const char BYTE_ORDER_MARK[] = "\xef\xbb\xbf"; /* some editors put it before a file's first line */
+
+/* Appends bytes up to and with the next newline: GRPO_OK also where the stream ends before one. */
+static grpo_status read_line(file_lines *lines, size_t limit)
+{
+    size_t n = 0;
+    for (int c; (c = getc_unlocked(lines->stream)) != EOF;) {
+        if (n + 2 > lines->capacity && mem_reserve((void **)&lines->line, &lines->capacity, n + 2, 1) != 0)
+            return GRPO_ERR_MEMORY;
+        lines->line[n++] = (char)c;
+        if (n == 3 && lines->number == 0 && memcmp(lines->line, BYTE_ORDER_MARK, 3) == 0)
+            n = 0;
+        if (n > limit)
+            return GRPO_ERR_FORMAT;
+        if (c == '\n')
+            break;
+    }
+    lines->length = n;
+    return ferror(lines->stream) ? GRPO_ERR_IO : GRPO_OK; /* an error may come with the beginning of a line */
+}
+
+static void fail_line(const file_lines *lines, grpo_status status, size_t limit, grpo_error *err)
+{
+    if (status == GRPO_ERR_IO)
+        grpo_fail(err, status, "cannot read %s after line %ld: %s", lines->name, lines->number, strerror(errno));
+    else if (status == GRPO_ERR_FORMAT)
+        grpo_fail(err, status, "%s line %ld is over the limit of %zu bytes", lines->name, lines->number + 1, limit);
+    else
+        grpo_fail(err, status, "%s line %ld: out of memory behind %zu bytes", lines->name, lines->number + 1,
+                  lines->capacity);
+}
+
 int file_next_line(file_lines *lines, grpo_error *err)
 {
     size_t limit = lines->limit ? lines->limit : (size_t)64 << 20;
-    ssize_t n = getline(&lines->line, &lines->capacity, lines->stream);
-    if (n < 0 || ferror(lines->stream)) { /* an error may come with the beginning of a line */
-        if (!ferror(lines->stream))
-            return 0;
-        grpo_fail(err, GRPO_ERR_IO, "cannot read %s after line %ld: %s", lines->name, lines->number,
-                  strerror(errno));
+    grpo_status status = read_line(lines, limit);
+    if (status != GRPO_OK) {
+        fail_line(lines, status, limit, err);
         return -1;
     }
+    size_t n = lines->length;
+    if (n == 0)
+        return 0;
     lines->number++;
-    static const char mark[] = "\xef\xbb\xbf"; /* some editors put it before a file's first line */
-    if (lines->number == 1 && n >= 3 && memcmp(lines->line, mark, 3) == 0)
-        memmove(lines->line, lines->line + 3, (size_t)(n -= 3) + 1);
-    if ((size_t)n > limit) {
-        grpo_fail(err, GRPO_ERR_FORMAT, "%s line %ld: %zd bytes, over the limit of %zu", lines->name,
-                  lines->number, n, limit);
-        return -1;
-    }
     while (n > 0 && (lines->line[n - 1] == '\n' || lines->line[n - 1] == '\r'))
-        lines->line[--n] = 0;
-    lines->length = (size_t)n;
+        n--;
+    lines->line[n] = 0;
+    lines->length = n;
     return 1;
 }
 
 void file_lines_deinit(file_lines *lines)
 {
-    free(lines->line);
+    mem_free(lines->line);
     lines->line = NULL;
+    lines->capacity = 0;
 }

@@ -86,6 +86,82 @@ static void atomic_write_keeps_the_old_file(void **state)
     assert_int_equal(file_read(&text, NULL, path, 2, &err), GRPO_ERR_FORMAT);
 }
 
+/* A stream of the text, its bytes read line by line. */
+static file_lines lines_of(const char *name, const char *text, size_t n)
+{
+    static char path[256];
+    grpo_error err;
+    snprintf(path, sizeof path, "%s/%s", test_folder(), name);
+    assert_ok(file_write_all(path, text, n, &err), err);
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    return (file_lines){.stream = stream, .name = name};
+}
+
+static void close_lines(file_lines *lines)
+{
+    fclose(lines->stream);
+    file_lines_deinit(lines);
+}
+
+static void lines_are_read_without_their_ends(void **state)
+{
+    (void)state;
+    static const char text[] = "\xef\xbb\xbf" "one\r\n\nth\0ee\n\xef\xbb\xbf" "4";
+    static const struct {
+        const char *text;
+        size_t length;
+    } expected[] = {{"one", 3}, {"", 0}, {"th\0ee", 5}, {"\xef\xbb\xbf" "4", 4}};
+    grpo_error err;
+    file_lines lines = lines_of("lines", text, sizeof text - 1);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(file_next_line(&lines, &err), 1);
+        assert_int_equal(lines.number, i + 1);
+        assert_int_equal(lines.length, expected[i].length);
+        assert_memory_equal(lines.line, expected[i].text, lines.length + 1);
+    }
+    assert_int_equal(file_next_line(&lines, &err), 0);
+    close_lines(&lines);
+}
+
+/* The limit bounds the memory too: a line is not taken whole to find that it is too long. */
+static void a_line_over_the_limit_takes_no_memory(void **state)
+{
+    (void)state;
+    enum { LENGTH = 1 << 20 };
+    grpo_error err;
+    char *text = mem_calloc(LENGTH, 1);
+    memset(text, 'x', LENGTH);
+    memcpy(text, "short\n", 6);
+    file_lines lines = lines_of("long", text, LENGTH);
+    lines.limit = 100;
+    assert_int_equal(file_next_line(&lines, &err), 1);
+    assert_int_equal(file_next_line(&lines, &err), -1);
+    assert_int_equal(err.status, GRPO_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "long line 2 is over the limit of 100 bytes"));
+    assert_true(lines.capacity < 1000);
+    close_lines(&lines);
+    mem_free(text);
+}
+
+static void a_line_without_memory_is_no_end(void **state)
+{
+    (void)state;
+    grpo_error err;
+    char text[5000];
+    memset(text, 'x', sizeof text);
+    file_lines lines = lines_of("memory", text, sizeof text);
+    for (long n = 1, got = -1; got < 0; n++) {
+        mem_fail_after(n);
+        got = file_next_line(&lines, &err);
+        mem_fail_after(0);
+        assert_true(got == 1 || (got == -1 && err.status == GRPO_ERR_MEMORY));
+        assert_true(got == -1 || n > 3);
+        rewind(lines.stream);
+    }
+    close_lines(&lines);
+}
+
 static void count_items(void *context, int begin, int end, int thread)
 {
     (void)thread;
@@ -176,6 +252,9 @@ int main(void)
         cmocka_unit_test(arena_overflow_and_discard),
         cmocka_unit_test(allocation_failure_is_reported),
         cmocka_unit_test(atomic_write_keeps_the_old_file),
+        cmocka_unit_test(lines_are_read_without_their_ends),
+        cmocka_unit_test(a_line_over_the_limit_takes_no_memory),
+        cmocka_unit_test(a_line_without_memory_is_no_end),
         cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(pool_scratch_belongs_to_one_thread),
         cmocka_unit_test(pool_commit_takes_every_page_and_keeps_contents),
