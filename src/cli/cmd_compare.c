@@ -1,18 +1,19 @@
 /* grpo compare: two evaluations of the same records, before and after. */
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 
 enum { COLUMN = 46, MOST_LINES = 8 };
 
-static const char usage[] =
+static const char HELP[] =
     "usage: grpo compare BEFORE.jsonl AFTER.jsonl [--show N] [--brief]\n\n"
     "Both files hold the same records in the same order, with \"completion\" and \"correct\", or \"reward\" (right from 0.5\n"
     "on) where that is null or absent, as `grpo eval` writes them. Prints a table of right and wrong, and N answers side\n"
@@ -196,7 +197,7 @@ static void print_examples(const pairs *p, size_t wanted)
 {
     for (int changed = 1; changed >= 0; changed--)
         for (size_t i = 0; wanted > 0 && i < p->count; i++)
-            if ((!p->items[i].right_before && p->items[i].right_after) == changed) {
+            if ((p->items[i].right_before != p->items[i].right_after) == changed) {
                 show(&p->items[i]);
                 wanted--;
             }
@@ -204,27 +205,25 @@ static void print_examples(const pairs *p, size_t wanted)
 
 int cmd_compare(int argc, char **argv)
 {
-    const char *paths[2] = {NULL, NULL};
-    int given = 0, brief = 0, wrong = 0;
+    static const struct option long_options[] = {
+        {"show", 1, NULL, 's'}, {"brief", 0, NULL, 'b'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    int brief = 0;
     size_t wanted = 3;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(usage, stdout);
-            return 0;
+    args_check check = {.command = "compare"};
+    for (int option; (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
+        switch (option) {
+        case 's': wanted = (size_t)args_whole(&check, "--show", optarg, 0, ARGS_MOST); break;
+        case 'b': brief = 1; break;
+        case 'h': fputs(HELP, stdout); return 0;
+        default: return 2;
         }
-        if (strcmp(argv[i], "--brief") == 0)
-            brief = 1;
-        else if (strcmp(argv[i], "--show") == 0 && i + 1 < argc)
-            wanted = strtoul(argv[++i], NULL, 10);
-        else if (argv[i][0] != '-' && given < 2)
-            paths[given++] = argv[i];
-        else
-            wrong = 1;
     }
-    if (given < 2 || wrong) {
-        fputs(usage, stderr);
-        return 2;
-    }
+    if (check.code)
+        return check.code;
+    if (argc - optind != 2)
+        return args_usage("compare", "two files are needed, BEFORE.jsonl and AFTER.jsonl; %d %s given", argc - optind,
+                          argc - optind == 1 ? "is" : "are");
+    const char *const paths[2] = {argv[optind], argv[optind + 1]};
     pairs p = {0};
     grpo_error err;
     grpo_status status = read_pairs(&p, paths, &err);

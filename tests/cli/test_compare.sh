@@ -21,6 +21,14 @@ grep -q '^> 1+1?   expected: 2$' "$dir/out"
 grep -q '^  before (wrong)  *| after (right)$' "$dir/out"
 grep -q '^  3  *| which is what was asked, is 2.$' "$dir/out"
 [ "$(grep -c '^>' "$dir/out")" = 1 ]
+
+# what got worse is shown before what stayed
+{ sed -n 3p "$dir/a"; sed -n 2p "$dir/a"; } >"$dir/before"
+{ sed -n 3p "$dir/b"; sed -n 2p "$dir/b"; } >"$dir/after"
+"$grpo" compare --show 1 "$dir/before" "$dir/after" >"$dir/out"
+grep -q '^> 2+2?' "$dir/out" || { echo "an answer that became wrong is not shown first"; cat "$dir/out"; exit 1; }
+[ "$("$grpo" compare "$dir/before" "$dir/after" --show 0 | grep -c '^>')" = 0 ]
+
 expect() { # message, files
     message=$1
     shift
@@ -34,4 +42,5 @@ expect 'line 1: the prompts differ' "$dir/a" "$dir/other"
 echo '{"x":1}' >"$dir/none"
 expect 'no "completion"' "$dir/a" "$dir/none"
 expect 'cannot open' "$dir/a" "$dir/absent"
-expect 'usage: grpo compare' "$dir/a"
+expect 'grpo compare: two files are needed' "$dir/a"
+expect 'grpo compare: --show must be a whole number from 0' "$dir/a" "$dir/b" --show many

@@ -11,7 +11,7 @@ wrong() { # COMMAND EXPECTED arguments
     [ "$(wc -l <"$d/err")" = 1 ] || fail "$command $*: not one line: $(cat "$d/err")"
     grep -q "^grpo $command: .*$expected" "$d/err" || fail "$command $*: $(cat "$d/err")"
 }
-for c in train eval generate logprob export bench grad tokenize template score; do
+for c in train eval compare generate logprob export bench grad tokenize template score; do
     wrong $c "nrecognized option\|unknown option" --bogus
 done
 for c in eval generate logprob export bench grad; do
