@@ -90,8 +90,7 @@ static grpo_status read_texts(sequence *s, const options *o, const json_t *objec
                                    &ids, &n, err);
     if (status == GRPO_OK)
         status = append_ids(s, ids, n, err);
-    if (status == GRPO_OK)
-        grpo_tokenizer_free_ids(ids);
+    grpo_tokenizer_free_ids(ids);
     return status;
 }
 
