@@ -43,9 +43,10 @@ const char *grpo_status_text(grpo_status status);
 grpo_status grpo_fail(grpo_error *err, grpo_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "prefix: " before the message already in err; returns err's status. */
-grpo_status grpo_error_prefix(grpo_error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Puts "prefix: " before the message already in err (where there is one: status is not GRPO_OK and err not NULL) and
+ * returns status, so that a caller can write `return grpo_error_prefix(err, status, "%s", path);`. */
+grpo_status grpo_error_prefix(grpo_error *err, grpo_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #ifdef __cplusplus
 }

@@ -29,10 +29,10 @@ grpo_status grpo_fail(grpo_error *err, grpo_status status, const char *format, .
     return status;
 }
 
-grpo_status grpo_error_prefix(grpo_error *err, const char *format, ...)
+grpo_status grpo_error_prefix(grpo_error *err, grpo_status status, const char *format, ...)
 {
-    if (!err)
-        return GRPO_ERR_INTERNAL;
+    if (!err || status == GRPO_OK)
+        return status;
     char prefix[256];
     va_list args;
     va_start(args, format);
@@ -45,5 +45,5 @@ grpo_status grpo_error_prefix(grpo_error *err, const char *format, ...)
     memcpy(err->message, prefix, n);
     memcpy(err->message + n, ": ", 2);
     err->message[n + 2 + rest] = 0;
-    return err->status;
+    return status;
 }

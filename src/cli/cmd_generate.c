@@ -320,7 +320,7 @@ static grpo_status read_lines(work *w, FILE *in, const char *name, request_list 
                 status = grpo_fail(err, GRPO_ERR_FORMAT, "%s: an object is needed", where);
             else if (status == GRPO_OK && ((status = read_prompt(w, r, err)) != GRPO_OK ||
                                            (status = check_length(w, r, err)) != GRPO_OK))
-                grpo_error_prefix(err, "%s", where);
+                grpo_error_prefix(err, status, "%s", where);
         }
     }
     file_lines_deinit(&lines);

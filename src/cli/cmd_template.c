@@ -84,7 +84,7 @@ static grpo_status open_template(options *o, const char *model, const char *file
             return status;
         status = grpo_template_create(&o->template, text, length, err);
         mem_free(text);
-        return status == GRPO_OK ? status : grpo_error_prefix(err, "%s", file);
+        return grpo_error_prefix(err, status, "%s", file);
     }
     grpo_tokenizer *tokenizer;
     grpo_status status = grpo_tokenizer_open(&tokenizer, model, err);
@@ -92,7 +92,7 @@ static grpo_status open_template(options *o, const char *model, const char *file
         return status;
     status = grpo_template_of_tokenizer(&o->template, tokenizer, err);
     grpo_tokenizer_destroy(tokenizer);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "%s", model);
+    return grpo_error_prefix(err, status, "%s", model);
 }
 
 /* "2025-03-09 14:05:07", with the day of the week and of the year filled in. */

@@ -61,7 +61,7 @@ static grpo_status flush_batch(batch *b, const char *name, grpo_error *err)
     size_t bad = SIZE_MAX;
     grpo_status status = b->count ? b->fn(b->context, b->objects, b->count, &bad, err) : GRPO_OK;
     if (status != GRPO_OK && bad < b->count)
-        grpo_error_prefix(err, "%s:%ld", name, b->numbers[bad]);
+        grpo_error_prefix(err, status, "%s:%ld", name, b->numbers[bad]);
     for (size_t i = 0; i < b->count; i++) {
         if (status == GRPO_OK)
             status = write_object(b->objects[i], err);

@@ -318,7 +318,7 @@ grpo_status model_config_from_gguf(model_config *c, const gguf_file *f, grpo_err
     model_family_start(r.family, c);
     read_all(&r, c);
     if (r.status == GRPO_OK && (r.status = model_config_check(c, err)) != GRPO_OK)
-        grpo_error_prefix(err, "%s", f->path);
+        grpo_error_prefix(err, r.status, "%s", f->path);
     if (r.status != GRPO_OK)
         model_config_deinit(c);
     return r.status;

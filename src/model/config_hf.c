@@ -334,7 +334,7 @@ grpo_status model_config_from_json(model_config *c, const json_t *json, const js
     }
     json_decref(part);
     if (r.status == GRPO_OK && (r.status = model_config_check(c, err)) != GRPO_OK)
-        grpo_error_prefix(err, "%s", where);
+        grpo_error_prefix(err, r.status, "%s", where);
     if (r.status != GRPO_OK)
         model_config_deinit(c);
     return r.status;

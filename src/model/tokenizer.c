@@ -154,7 +154,7 @@ grpo_status model_tokenizer_from_gguf(grpo_tokenizer **out, const gguf_file *f, 
     void *const owned[] = {tokens, merges, types, scores, names, templates};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         mem_free(owned[i]);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "%s", f->path);
+    return grpo_error_prefix(err, status, "%s", f->path);
 }
 
 static int is_gguf(const char *path)

@@ -92,7 +92,7 @@ grpo_status code_host_probe(code_host *host, int unsafe, const code_limits *limi
         host->user = 0;
         return try_sandbox(host, limits, err);
     }
-    grpo_error_prefix(err, "programs of a model run in a sandbox only, and none can be had here");
+    grpo_error_prefix(err, status, "programs of a model run in a sandbox only, and none can be had here");
     size_t used = err ? strlen(err->message) : 0;
     if (err)
         snprintf(err->message + used, sizeof err->message - used, " (`grpo doctor` says what to do; code.unsafe: true or --unsafe runs them without)");

@@ -38,7 +38,7 @@ grpo_status code_judge_ready(code_runner *r, grpo_error *err)
     host.groups[0] = host.groups[1] = -1; /* the group is the program's */
     grpo_status status = code_sandbox_start(&r->judge.box, &host, &limits, code_python_judge, code_python_judge_length, 0, err);
     if (status != GRPO_OK)
-        return grpo_error_prefix(err, "the judge");
+        return grpo_error_prefix(err, status, "the judge");
     if (!r->compiled)
         status = compile_program_side(r, err);
     if (status != GRPO_OK)

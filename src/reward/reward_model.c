@@ -357,7 +357,7 @@ grpo_status reward_model_create(reward_scorer **out, const char *argument, const
     if (status == GRPO_OK)
         status = read_squash(&self->sigmoid, squash, err);
     if (status == GRPO_OK && (status = open_model(self, path, context, options, err)) != GRPO_OK)
-        grpo_error_prefix(err, "reward model %s", path);
+        grpo_error_prefix(err, status, "reward model %s", path);
     mem_free(path);
     if (status != GRPO_OK) {
         destroy(&self->base);

@@ -187,7 +187,7 @@ static grpo_status score_item(grpo_reward_set *set, size_t index, const grpo_rew
         if (alone)
             pthread_mutex_unlock(&item->lock);
         if (status != GRPO_OK)
-            grpo_error_prefix(err, "reward %s", item->name);
+            grpo_error_prefix(err, status, "reward %s", item->name);
     }
     for (size_t i = 0; results && i < m; i++) {
         if (!isfinite(results[i].value) && !results[i].problem[0])

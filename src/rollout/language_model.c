@@ -17,7 +17,7 @@ static grpo_status open_text(language_model *lm, const char *path, grpo_error *e
     if (status != GRPO_OK || !grpo_tokenizer_chat_template(lm->tokenizer, NULL))
         return GRPO_OK;
     status = grpo_template_of_tokenizer(&lm->chat, lm->tokenizer, err);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "%s: chat template", path);
+    return grpo_error_prefix(err, status, "%s: chat template", path);
 }
 
 grpo_status language_model_need_text(const language_model *lm, grpo_error *err)

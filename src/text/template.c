@@ -130,7 +130,7 @@ static grpo_status compile_named(grpo_template **out, const grpo_tokenizer *toke
     const char *source = grpo_tokenizer_chat_template(tokenizer, name);
     grpo_status status = grpo_template_create(out, source, strlen(source), err);
     if (status != GRPO_OK)
-        return grpo_error_prefix(err, "chat template%s%s", name ? " " : "", name ? name : "");
+        return grpo_error_prefix(err, status, "chat template%s%s", name ? " " : "", name ? name : "");
     for (int i = 0; i < SPECIALS && status == GRPO_OK; i++) {
         const char *text = grpo_tokenizer_special(tokenizer, tokens[i]);
         if (text)

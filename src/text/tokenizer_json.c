@@ -40,7 +40,7 @@ static grpo_status read_vocab(grpo_tokenizer *t, const json_t *model, grpo_error
         status = vocab_set(&t->strings, (uint32_t)json_integer_value(id), text, strlen(text),
                            VOCAB_UNIQUE, err);
         if (status != GRPO_OK)
-            return grpo_error_prefix(err, "model");
+            return grpo_error_prefix(err, status, "model");
     }
     return GRPO_OK;
 }
@@ -82,7 +82,7 @@ static grpo_status read_merges(grpo_tokenizer *t, const bpe_model *wanted, const
             continue; /* the first line of a merges.txt */
         status = read_merge(t, merge, rank++, err);
     }
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "model");
+    return grpo_error_prefix(err, status, "model");
 }
 
 /* A string option that is kept when it is there and not empty. */
@@ -253,7 +253,7 @@ static grpo_status read_file(grpo_tokenizer *t, grpo_error *err)
         return status;
     status = read_root(t, root, err);
     json_decref(root);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "%s", t->file);
+    return grpo_error_prefix(err, status, "%s", t->file);
 }
 
 grpo_status grpo_tokenizer_load(grpo_tokenizer **out, const char *path, grpo_error *err)

@@ -225,7 +225,7 @@ static grpo_status listed_merges(grpo_tokenizer *t, const grpo_tokenizer_parts *
         status = tokenizer_add_merge(t, merge.data, (size_t)(space - merge.data), space + 1,
                                      (size_t)(end - space - 1), (uint32_t)i, err);
     }
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "tokenizer.ggml.merges");
+    return grpo_error_prefix(err, status, "tokenizer.ggml.merges");
 }
 
 /* One way to cut a token into two others. */

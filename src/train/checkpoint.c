@@ -371,7 +371,7 @@ grpo_status checkpoint_save(const char *root, const checkpoint_state *state, con
     else if (temporary)
         file_remove_tree(temporary, NULL);
     if (status != GRPO_OK)
-        grpo_error_prefix(err, "checkpoint at step %" PRIu64 " not written (earlier ones are untouched)", state->step);
+        grpo_error_prefix(err, status, "checkpoint at step %" PRIu64 " not written (earlier ones are untouched)", state->step);
     mem_free(final);
     mem_free(temporary);
     return status;

@@ -58,7 +58,7 @@ grpo_status prompt_table_init(prompt_table *t, const language_model *lm, const d
         const data_record *r = data_get(d, i);
         grpo_status status = prompt_encode(&t->prompt[i], lm, r, chat, err);
         if (status != GRPO_OK)
-            return grpo_error_prefix(err, "%s line %ld", data_path(d), r->line);
+            return grpo_error_prefix(err, status, "%s line %ld", data_path(d), r->line);
     }
     return GRPO_OK;
 }

@@ -428,7 +428,7 @@ static grpo_status apply_records(schema_records *field, const schema_row *row, c
         if (status == GRPO_OK)
             status = apply_map(item, fields, c, err);
         if (status == GRPO_OK && (status = schema_check_required(item, fields, err)) != GRPO_OK)
-            grpo_error_prefix(err, "%s, element %zu", row->key, list.count);
+            grpo_error_prefix(err, status, "%s, element %zu", row->key, list.count);
     }
     if (status != GRPO_OK) {
         free_records(&list, fields);
@@ -549,7 +549,7 @@ grpo_status schema_defaults(void *target, const schema *s, grpo_error *err)
         schema_node node = {.kind = SCHEMA_SCALAR, .text = (char *)row->initial, .quoted = true};
         grpo_status status = apply_row(target, row, &node, err);
         if (status != GRPO_OK) {
-            grpo_error_prefix(err, "default");
+            grpo_error_prefix(err, status, "default");
             schema_deinit(target, s);
             return status;
         }

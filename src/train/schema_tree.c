@@ -438,7 +438,7 @@ grpo_status schema_tree_override(schema_tree *tree, const schema *s, const char 
     } else {
         status = schema_node_parse(&value, tree, text, strlen(text), tree->origins[1], false, err);
         if (status == GRPO_ERR_CONFIG)
-            grpo_error_prefix(err, "%s", assignment);
+            grpo_error_prefix(err, status, "%s", assignment);
     }
     if (status == GRPO_OK)
         status = put_path(tree, key, value, err);

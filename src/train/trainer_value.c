@@ -163,5 +163,5 @@ grpo_status trainer_value_head_step(trainer *t, train_metrics *m, int update, gr
     double norm = 0, rate = trainer_learning_rate(t, t->config->value.learning_rate, h->optimizer.steps);
     grpo_status status = optimizer_step(&h->optimizer, t->threads, h->params, h->grad, rate, &norm, err);
     note_step(m, norm, rate, update);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "the value head");
+    return grpo_error_prefix(err, status, "the value head");
 }

@@ -177,7 +177,7 @@ static grpo_status gradient_step(value_network *v, value_step *s, const double *
         return status;
     model_backward_finish(v->m, &v->grad_view, threads, &v->backward);
     status = optimizer_step(&v->optimizer, threads, v->m->params, v->grad, s->learning_rate, &s->grad_norm, err);
-    return status == GRPO_OK ? status : grpo_error_prefix(err, "the value network");
+    return grpo_error_prefix(err, status, "the value network");
 }
 
 grpo_status value_network_update(value_network *v, const grpo_algo *algo, value_step *s, pool *threads, grpo_error *err)

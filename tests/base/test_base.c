@@ -64,6 +64,18 @@ static void allocation_failure_is_reported(void **state)
     assert_null(strbuf_detach(&s));
 }
 
+static void a_prefix_keeps_the_status(void **state)
+{
+    (void)state;
+    grpo_error err;
+    grpo_status status = grpo_fail(&err, GRPO_ERR_FORMAT, "line %d", 3);
+    assert_int_equal(grpo_error_prefix(&err, status, "file %s", "a"), GRPO_ERR_FORMAT);
+    assert_string_equal(err.message, "file a: line 3");
+    assert_int_equal(grpo_error_prefix(&err, GRPO_OK, "never"), GRPO_OK);
+    assert_string_equal(err.message, "file a: line 3");
+    assert_int_equal(grpo_error_prefix(NULL, grpo_fail(NULL, GRPO_ERR_MEMORY, "x"), "y"), GRPO_ERR_MEMORY);
+}
+
 static void atomic_write_keeps_the_old_file(void **state)
 {
     (void)state;
@@ -251,6 +263,7 @@ int main(void)
         cmocka_unit_test(philox_known_answers),
         cmocka_unit_test(arena_overflow_and_discard),
         cmocka_unit_test(allocation_failure_is_reported),
+        cmocka_unit_test(a_prefix_keeps_the_status),
         cmocka_unit_test(atomic_write_keeps_the_old_file),
         cmocka_unit_test(lines_are_read_without_their_ends),
         cmocka_unit_test(a_line_over_the_limit_takes_no_memory),
