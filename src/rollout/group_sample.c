@@ -22,9 +22,9 @@ typedef struct batch {
     const model_weights *w;
     const rollout_options *o;
     rollout_counts *counts;
-    slot *slots;
+    slot *slots, *first; /* [max_slots] running; those whose first token is drawn */
     int active, max_slots;
-    int32_t *token, *pos;
+    int32_t *token, *pos, *row;
     ops_span *spans;
     ops_softmax_row *stats;
     drawn_token *drawn;
@@ -184,19 +184,18 @@ static grpo_status draw_first_tokens(batch *b, rollout_group *g, const float *hi
                     e->ldz, b->stats, b->o->want_entropy, 1, e->head_scratch);
     for (int first = 0, m; first < g->n_samples; first += m) {
         m = g->n_samples - first < b->max_slots ? g->n_samples - first : b->max_slots;
-        slot slots[m];
-        int32_t row[m];
         for (int i = 0; i < m; i++) {
-            slots[i] = (slot){g, &g->samples[first + i], first + i};
-            row[i] = 0;
+            b->first[i] = (slot){g, &g->samples[first + i], first + i};
+            b->row[i] = 0;
         }
-        grpo_status status = draw(b, slots, row, m, err);
+        grpo_status status = draw(b, b->first, b->row, m, err);
         for (int i = 0; i < m && status == GRPO_OK; i++) {
-            status = append_token(b, &slots[i], &b->drawn[i], err);
-            if (status == GRPO_OK && slots[i].sample->finish != FINISH_NONE)
-                finish(b, &slots[i]);
+            const slot *s = &b->first[i];
+            status = append_token(b, s, &b->drawn[i], err);
+            if (status == GRPO_OK && s->sample->finish != FINISH_NONE)
+                finish(b, s);
             else if (status == GRPO_OK)
-                b->waiting[b->waiting_count++] = slots[i];
+                b->waiting[b->waiting_count++] = *s;
         }
         if (status != GRPO_OK)
             return status;
@@ -284,10 +283,9 @@ static grpo_status decode_step(batch *b, grpo_error *err)
     grpo_status status = forward_one_token(b, err);
     if (status != GRPO_OK)
         return status;
-    int32_t row[b->active];
     for (int i = 0; i < b->active; i++)
-        row[i] = i;
-    status = draw(b, b->slots, row, b->active, err);
+        b->row[i] = i;
+    status = draw(b, b->slots, b->row, b->active, err);
     int kept = 0;
     for (int i = 0; i < b->active && status == GRPO_OK; i++) {
         status = append_token(b, &b->slots[i], &b->drawn[i], err);
@@ -313,6 +311,8 @@ static grpo_status batch_init(batch *b, grpo_error *err)
         b->max_slots = e->ws.max_rows;
     size_t n = (size_t)b->max_slots;
     b->slots = mem_calloc(n, sizeof *b->slots);
+    b->first = mem_calloc(n, sizeof *b->first);
+    b->row = mem_calloc(n, sizeof *b->row);
     b->token = mem_calloc(n, sizeof *b->token);
     b->pos = mem_calloc(n, sizeof *b->pos);
     b->spans = mem_calloc(n, sizeof *b->spans);
@@ -320,7 +320,8 @@ static grpo_status batch_init(batch *b, grpo_error *err)
     b->drawn = mem_calloc(n, sizeof *b->drawn);
     b->waiting = mem_calloc((size_t)most, sizeof *b->waiting);
     b->scratch = mem_calloc((size_t)threads, sizeof *b->scratch);
-    if (!b->slots || !b->token || !b->pos || !b->spans || !b->stats || !b->drawn || !b->waiting || !b->scratch)
+    if (!b->slots || !b->first || !b->row || !b->token || !b->pos || !b->spans || !b->stats || !b->drawn || !b->waiting ||
+        !b->scratch)
         return mem_fail(err, "the decode batch", n * sizeof *b->slots);
     grpo_status status = GRPO_OK;
     for (int i = 0; i < threads && status == GRPO_OK; i++)
@@ -335,6 +336,8 @@ static void batch_deinit(batch *b)
     for (int i = 0; b->drawn && i < b->max_slots; i++)
         token_set_deinit(&b->drawn[i].allowed);
     mem_free(b->slots);
+    mem_free(b->first);
+    mem_free(b->row);
     mem_free(b->token);
     mem_free(b->pos);
     mem_free(b->spans);

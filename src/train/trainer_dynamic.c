@@ -6,10 +6,10 @@
 #include "base/machine.h"
 #include "train/trainer_impl.h"
 
-static int is_flat(const trainer *t, const step_batch *b, int group)
+/* reward: scratch [group_size]. */
+static int is_flat(const trainer *t, const step_batch *b, int group, double *reward)
 {
     size_t n = (size_t)t->config->group_size;
-    double reward[n];
     for (size_t i = 0; i < n; i++)
         reward[i] = b->score[(size_t)group * n + i].reward;
     grpo_group_verdict verdict = grpo_judge_group(reward, n, 0, t->config->algo.equal_tolerance);
@@ -92,12 +92,15 @@ grpo_status trainer_replace_flat_groups(trainer *t, step_batch *b, train_metrics
     int tries = (int)t->config->algo.dynamic_sampling_tries, replaced = 0, rounds = 1;
     int *slot = mem_calloc((size_t)b->n_groups, sizeof *slot);
     unsigned char *dropped = mem_calloc((size_t)b->n_groups, 1);
-    grpo_status status = slot && dropped ? GRPO_OK : mem_fail(err, "dynamic sampling", (size_t)b->n_groups * sizeof *slot);
+    double *reward = mem_calloc((size_t)t->config->group_size, sizeof *reward);
+    grpo_status status = slot && dropped && reward
+                             ? GRPO_OK
+                             : mem_fail(err, "dynamic sampling", (size_t)b->n_groups * sizeof *slot);
     while (status == GRPO_OK) {
         int n = 0;
         status = scoring_batch_wait(&b->scoring, err);
         for (int g = 0; status == GRPO_OK && g < b->n_groups; g++)
-            if ((dropped[g] = (unsigned char)is_flat(t, b, g)))
+            if ((dropped[g] = (unsigned char)is_flat(t, b, g, reward)))
                 slot[n++] = g;
         if (status != GRPO_OK || n == 0 || rounds > tries)
             break;
@@ -112,5 +115,6 @@ grpo_status trainer_replace_flat_groups(trainer *t, step_batch *b, train_metrics
     m->dynamic_rounds = rounds;
     mem_free(slot);
     mem_free(dropped);
+    mem_free(reward);
     return status;
 }
