@@ -4,6 +4,16 @@
 
 #include <stddef.h>
 
+/* The least that a cgroup on the way up from the process's own allows, versions 1 and 2. */
+typedef struct machine_limits {
+    size_t memory;      /* bytes; SIZE_MAX: no limit */
+    size_t memory_left; /* bytes below such a limit that are not in use; SIZE_MAX: no limit */
+    int cores;          /* rounded up; INT_MAX: no limit */
+} machine_limits;
+
+/* NULL: the process's membership (/proc/self/cgroup) and the system's mount (/sys/fs/cgroup). */
+void machine_cgroup_limits(machine_limits *limits, const char *membership, const char *mount);
+
 size_t machine_memory_available(void); /* bytes this process may still take (system and cgroup) */
 size_t machine_rss(void);              /* bytes, this process now */
 size_t machine_peak_rss(void);         /* bytes, this process so far */

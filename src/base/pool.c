@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "base/mem.h"
 #include "base/pool.h"
 
@@ -239,15 +240,9 @@ int pool_cores(void)
     cpu_set_t set;
     CPU_ZERO(&set);
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r"); /* "quota period" or "max period" */
-    long quota, period;
-    if (f) {
-        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0) {
-            int limit = (int)((quota + period - 1) / period);
-            n = limit < n ? limit : n;
-        }
-        fclose(f);
-    }
+    machine_limits limits;
+    machine_cgroup_limits(&limits, NULL, NULL);
+    n = limits.cores < n ? limits.cores : n;
     return n > 0 ? n : 1;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backend/ops.h"
+#include "base/machine.h"
 #include "base/pool.h"
 #include "cli/doctor.h"
 #include "model/precision.h"
@@ -108,45 +109,6 @@ static double meminfo(const char *key)
     return kib / (1 << 20);
 }
 
-/* The process's own cgroup, relative to the mount; "" when unknown. */
-static void own_cgroup(char *path, size_t size)
-{
-    char line[512];
-    path[0] = 0;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = 0;
-            snprintf(path, size, "%s", strcmp(line + 3, "/") == 0 ? "" : line + 3);
-        }
-    if (f)
-        fclose(f);
-}
-
-/* The smallest memory limit on the way up from the process's cgroup, in GiB; 0 when there is none. */
-static double cgroup_limit(void)
-{
-    char group[512], path[700], line[64];
-    double least = 0;
-    own_cgroup(group, sizeof group);
-    for (;;) {
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
-        double bytes;
-        if (doctor_read_line(path, line, sizeof line) && sscanf(line, "%lf", &bytes) == 1 &&
-            (least == 0 || bytes < least * (1 << 30)))
-            least = bytes / (1 << 30);
-        char *slash = strrchr(group, '/');
-        if (!slash)
-            break;
-        *slash = 0;
-    }
-    double bytes; /* version 1 */
-    if (doctor_read_line("/sys/fs/cgroup/memory/memory.limit_in_bytes", line, sizeof line) &&
-        sscanf(line, "%lf", &bytes) == 1 && bytes < 1e15 && (least == 0 || bytes < least * (1 << 30)))
-        least = bytes / (1 << 30);
-    return least;
-}
-
 static void huge_pages(doctor_report *r)
 {
     char line[100];
@@ -163,15 +125,18 @@ static void huge_pages(doctor_report *r)
 
 void doctor_memory(doctor_report *r)
 {
-    double total = meminfo("MemTotal"), available = meminfo("MemAvailable"), limit = cgroup_limit();
-    double usable = limit > 0 && limit < available ? limit : available;
+    double total = meminfo("MemTotal"), available = meminfo("MemAvailable");
+    double usable = (double)machine_memory_available() / (1 << 30);
+    machine_limits limits;
+    machine_cgroup_limits(&limits, NULL, NULL);
     doctor_finding *f = doctor_add(r, "memory", "main memory", DOCTOR_FINE, "%.1f GiB, %.1f GiB of it free", total, available);
     if (usable < 3) {
         f->state = DOCTOR_NOTE;
         doctor_remedy(f, "SmolLM2-135M needs about 3 GiB to train; close other programs or take a smaller model");
     }
-    if (limit > 0 && limit < total)
-        doctor_add(r, "memory", "cgroup limit", DOCTOR_NOTE, "%.1f GiB", limit);
+    if ((double)limits.memory / (1 << 30) < total)
+        doctor_add(r, "memory", "cgroup limit", DOCTOR_NOTE, "%.1f GiB, %.1f GiB of it free", (double)limits.memory / (1 << 30),
+                   (double)limits.memory_left / (1 << 30));
     struct rlimit space;
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY)
         doctor_remedy(doctor_add(r, "memory", "address space limit", DOCTOR_NOTE, "%.1f GiB",

@@ -234,7 +234,7 @@ static const schema_row machine_rows[] = {
     {.key = "train.activations", .type = SCHEMA_ENUM, AT(train.activations), .initial = "auto", .choices = activation_choices,
      .help = "What is kept for the backward pass. Changes memory and speed but no bit of the result."},
     {.key = "train.memory_budget", .type = SCHEMA_BYTES, AT(train.memory_budget), .initial = "0", .min = 0, .max = 9e18,
-     .help = "Memory that the run may use; 0: what the machine and its cgroup have free."},
+     .help = "Memory that the run may use; 0: nine tenths of what the machine and its cgroups have free."},
     {.key = "train.reduction_shards", .type = SCHEMA_INT, AT(train.reduction_shards), .initial = "1", .min = 1, .max = 4096,
      .help = "Parts that gradients are summed in. The bits of the result depend on it, and not on the number of processes, "
              "which must divide it. Only 1 is supported so far."},
