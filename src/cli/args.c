@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "train/schema.h"
 
 int args_usage(const char *command, const char *format, ...)
 {
@@ -38,6 +39,16 @@ double args_real(args_check *check, const char *option, const char *text, double
         return value;
     if (!check->code)
         check->code = args_usage(check->command, "%s must be a number from %g to %g, got '%s'", option, min, max, text);
+    return 0;
+}
+
+size_t args_bytes(args_check *check, const char *option, const char *text)
+{
+    int64_t value;
+    if (schema_parse_bytes(text, &value) && value > 0)
+        return (size_t)value;
+    if (!check->code)
+        check->code = args_usage(check->command, "%s must be a size such as 512M or 2G, got '%s'", option, text);
     return 0;
 }
 

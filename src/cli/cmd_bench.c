@@ -1,7 +1,6 @@
 /* grpo bench: what this machine reaches. */
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -105,18 +104,6 @@ static void print_json(const benchmark_result *results, const model_precision *p
     json_decref(line);
 }
 
-static size_t parse_bytes(const char *text)
-{
-    char *end;
-    double x = strtod(text, &end);
-    switch (*end) {
-    case 'k': case 'K': x *= 1024; break;
-    case 'm': case 'M': x *= 1048576; break;
-    case 'g': case 'G': x *= 1073741824; break;
-    }
-    return x > 0 ? (size_t)x : 0;
-}
-
 static int parse_policy(activation_policy *policy, const char *text)
 {
     for (int p = ACTIVATIONS_AUTO; p <= ACTIVATIONS_RECOMPUTE; p++)
@@ -186,7 +173,7 @@ int cmd_bench(int argc, char **argv)
         case 'm': path = optarg; break;
         case 'j': json = 1; break;
         case 's': o.steps = (int)args_whole(&check, "--steps", optarg, 0, ARGS_MOST); break;
-        case 'b': o.memory_budget = parse_bytes(optarg); break;
+        case 'b': o.memory_budget = args_bytes(&check, "--memory-budget", optarg); break;
         case 'a':
             if (parse_policy(&o.policy, optarg) == 0)
                 break;

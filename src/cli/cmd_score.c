@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "reward/reward_kinds.h"
+#include "train/schema.h"
 
 static const char HELP[] =
     "usage: grpo score --reward SPEC [--weight W] [--reward SPEC ...] [options] [FILE]\n\n"
@@ -222,16 +223,12 @@ static int read_number(const char *text, double low, double high, double *out)
     return end != text && !*end && *out >= low && *out <= high;
 }
 
-/* 2G, 512M, 64K or bytes. */
 static int read_size(const char *text, size_t *out)
 {
-    char *end;
-    double value = strtod(text, &end), unit = 1;
-    if (*end == 'K' || *end == 'M' || *end == 'G')
-        unit = *end == 'K' ? 1024.0 : *end == 'M' ? 1048576.0 : 1073741824.0, end++;
-    if (end == text || *end || !(value > 0) || value * unit > 1e15)
+    int64_t bytes;
+    if (!schema_parse_bytes(text, &bytes) || bytes <= 0)
         return 0;
-    *out = (size_t)(value * unit);
+    *out = (size_t)bytes;
     return 1;
 }
 

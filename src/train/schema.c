@@ -188,7 +188,7 @@ static bool parse_long(const char *text, int64_t *x)
     return true;
 }
 
-static bool parse_bytes(const char *text, int64_t *x)
+bool schema_parse_bytes(const char *text, int64_t *x)
 {
     static const char units[] = "KMGT";
     char number[64];
@@ -291,7 +291,7 @@ static grpo_status apply_whole(void *field, const schema_row *row, const schema_
 {
     int64_t x;
     bool bytes = row->type == SCHEMA_BYTES;
-    if (node->kind != SCHEMA_SCALAR || !(bytes ? parse_bytes(node->text, &x) : parse_long(node->text, &x)))
+    if (node->kind != SCHEMA_SCALAR || !(bytes ? schema_parse_bytes(node->text, &x) : parse_long(node->text, &x)))
         return fail_type(err, node, row, bytes ? "a size like 512M or 4G" : "a whole number");
     if (!in_range(row, (double)x) || (row->type == SCHEMA_INT && (x > INT32_MAX || x < INT32_MIN)))
         return fail_range(err, node, row);

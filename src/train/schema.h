@@ -126,6 +126,9 @@ void schema_free_records(schema_records *list, const schema_row *row);
 
 const schema_row *schema_find(const schema *s, const char *key);
 
+/* A size as SCHEMA_BYTES reads it: a number with K, M, G or T behind it, powers of 1,024, with or without iB or B. */
+bool schema_parse_bytes(const char *text, int64_t *bytes);
+
 /* The nearest of `count` names by edit distance, or NULL when none is near. */
 const char *schema_nearest(const char *const *names, size_t count, const char *word);
 

@@ -33,6 +33,9 @@ for c in eval generate; do
     wrong $c "\-\-seed must be" --model m --seed -1
     wrong $c "\-\-slots must be" --model m --slots 0
 done
+for n in 5X -1 0 "" big 1e30; do
+    wrong bench "\-\-memory-budget must be a size" --model m --memory-budget "$n"
+done
 wrong logprob "\-\-temperature must be" --model m --temperature 0
 wrong generate "more than one TEXT or FILE" --model m two words
 wrong generate "\-\-stop wants a text" --model m --stop ""
