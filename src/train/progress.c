@@ -99,7 +99,9 @@ void progress_phase(progress *p, const char *phase, long done, long of, double n
     if (!p->terminal || (!isnan(p->passed) && now - p->passed < 0.2))
         return;
     strbuf text = STRBUF_INIT;
-    strbuf_printf(&text, "step %ld/%ld  %s %ld of %ld", p->step + 1, p->total, phase, done, of);
+    strbuf_printf(&text, "step %ld/%ld  %s", p->step < p->total ? p->step + 1 : p->total, p->total, phase);
+    if (of > 0)
+        strbuf_printf(&text, " %ld of %ld", done, of);
     p->passed = now;
     send(p, &text, true);
 }

@@ -164,6 +164,10 @@ static void test_progress(void **state)
         progress_step(&p, &m, (double)i * 50);
     }
     assert_in_range((int)progress_seconds_left(&p), 19, 21);
+    m = at_step(10, 10);
+    progress_step(&p, &m, 500);
+    progress_phase(&p, "writing a checkpoint", 0, 0, 501); /* nothing is counted, and no step follows */
+    assert_string_equal(s.lines[(s.count - 1) % 20], "step 10/10  writing a checkpoint");
 }
 
 static void test_durations(void **state)
