@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/jsonl.h"
 #include "train/tasks.h"
 
 static const char usage[] =
@@ -33,12 +34,6 @@ typedef struct output {
     FILE *stream; /* standard output, or */
     file_writer *file;
 } output;
-
-static int fail(const grpo_error *err)
-{
-    fprintf(stderr, "grpo data: %s\n", err->message);
-    return err->status == GRPO_ERR_USAGE || err->status == GRPO_ERR_CONFIG ? 2 : 1;
-}
 
 static int list_tasks(void)
 {
@@ -169,12 +164,12 @@ static int make(int argc, char **argv)
     grpo_error err;
     grpo_status status = parse(&o, argc, argv, &err);
     if (status != GRPO_OK)
-        return fail(&err);
+        return jsonl_fail("data", &err);
     file_writer file;
     output out = {.stream = stdout};
     if (o.out) {
         if (file_create(&file, o.out, &err) != GRPO_OK)
-            return fail(&err);
+            return jsonl_fail("data", &err);
         out.file = &file;
     }
     task_report report;
@@ -186,7 +181,7 @@ static int make(int argc, char **argv)
     else if (status == GRPO_OK && fflush(stdout) != 0)
         status = grpo_fail(&err, GRPO_ERR_IO, "cannot write the records");
     if (status != GRPO_OK)
-        return fail(&err);
+        return jsonl_fail("data", &err);
     report_on(&o, &report);
     return 0;
 }

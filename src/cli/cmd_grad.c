@@ -6,6 +6,7 @@
 
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/jsonl.h"
 #include "cli/session.h"
 #include "model/safetensors.h"
 #include "train/checkpoint.h"
@@ -33,12 +34,6 @@ typedef struct options {
     int threads;
     model_precision precision;
 } options;
-
-static int fail(const grpo_error *err)
-{
-    fprintf(stderr, "grpo grad: %s\n", err->message);
-    return err->status == GRPO_ERR_USAGE ? 2 : 1;
-}
 
 /* ---- output -------------------------------------------------------------------------------------------------- */
 
@@ -298,5 +293,5 @@ int cmd_grad(int argc, char **argv)
     if (optind < argc)
         return args_usage("grad", "'%s' is no option", argv[optind]);
     grpo_error err = {0};
-    return run(&o, &err) == GRPO_OK ? 0 : fail(&err);
+    return run(&o, &err) == GRPO_OK ? 0 : jsonl_fail("grad", &err);
 }

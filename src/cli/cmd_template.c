@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "grpo/template.h"
@@ -114,12 +115,6 @@ static int parse_now(const char *text, struct tm *now)
                : -1;
 }
 
-static int usage(const char *message)
-{
-    fprintf(stderr, "grpo template: %s; `grpo template --help` explains\n", message);
-    return 2;
-}
-
 int cmd_template(int argc, char **argv)
 {
     enum { MODEL = 256, TEMPLATE, NOW, SHOW_HELP };
@@ -131,7 +126,6 @@ int cmd_template(int argc, char **argv)
     options o = {0};
     const char *model = NULL, *file = NULL;
     int option;
-    opterr = 0;
     while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
         if (option == MODEL)
             model = optarg;
@@ -140,16 +134,16 @@ int cmd_template(int argc, char **argv)
         else if (option == NOW && parse_now(optarg, &o.now) == 0)
             o.fixed_now = 1;
         else if (option == NOW)
-            return usage("--now wants a time such as \"2025-03-09 14:05:07\"");
+            return args_usage("template", "--now wants a time such as \"2025-03-09 14:05:07\", got '%s'", optarg);
         else if (option == SHOW_HELP || option == 'h')
             return fputs(HELP, stdout) < 0;
         else
-            return usage("unknown option, or an option without its value");
+            return 2;
     }
     if (!model == !file)
-        return usage("exactly one of --model and --template is needed");
+        return args_usage("template", "exactly one of --model and --template is needed");
     if (argc - optind > 1)
-        return usage("more than one FILE");
+        return args_usage("template", "there is more than one FILE");
     grpo_error err = {0};
     if (open_template(&o, model, file, &err) != GRPO_OK)
         return jsonl_fail("template", &err);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "grpo/tokenizer.h"
@@ -127,12 +128,6 @@ static grpo_status decode(void *context, json_t *object, grpo_error *err)
     return status;
 }
 
-static int usage(const char *message)
-{
-    fprintf(stderr, "grpo tokenize: %s; `grpo tokenize --help` explains\n", message);
-    return 2;
-}
-
 int cmd_tokenize(int argc, char **argv)
 {
     enum { MODEL = 256, TOKENIZER, NO_ADDED, AS_TEXT, DECODE, SKIP, SHOW_HELP };
@@ -144,7 +139,6 @@ int cmd_tokenize(int argc, char **argv)
     options o = {.flags = GRPO_ENCODE_ADDED};
     const char *model = NULL, *folder = NULL;
     int backwards = 0, option;
-    opterr = 0;
     while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
         if (option == MODEL)
             model = optarg;
@@ -161,12 +155,12 @@ int cmd_tokenize(int argc, char **argv)
         else if (option == SHOW_HELP || option == 'h')
             return fputs(HELP, stdout) < 0;
         else
-            return usage("unknown option, or an option without its value");
+            return 2;
     }
     if (!model == !folder)
-        return usage("exactly one of --model and --tokenizer is needed");
+        return args_usage("tokenize", "exactly one of --model and --tokenizer is needed");
     if (argc - optind > 1)
-        return usage("more than one FILE");
+        return args_usage("tokenize", "there is more than one FILE");
     grpo_error err = {0};
     grpo_status status = grpo_tokenizer_open(&o.tokenizer, model ? model : folder, &err);
     if (status != GRPO_OK)

@@ -10,6 +10,7 @@
 #include "base/strbuf.h"
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/jsonl.h"
 #include "train/trainer.h"
 
 static const char HELP[] =
@@ -47,12 +48,6 @@ static void print_text(void *context, const char *text, bool passing)
     fflush(stderr);
 }
 
-static int fail(const grpo_error *err)
-{
-    fprintf(stderr, "grpo train: %s\n", err->message);
-    return err->status == GRPO_ERR_CONFIG || err->status == GRPO_ERR_USAGE ? 2 : 1;
-}
-
 typedef struct arguments {
     int plan, resume, overwrite, quiet;
     const char *config;
@@ -66,7 +61,7 @@ static int run(const arguments *a)
     train_config config;
     trainer *t = NULL;
     if (train_config_load(&config, a->config, a->overrides, a->n_overrides, &err) != GRPO_OK)
-        return fail(&err);
+        return jsonl_fail("train", &err);
     trainer_options options = {.sink = a->quiet ? NULL : print_text,
                                .terminal = isatty(STDERR_FILENO),
                                .resume = a->resume,
@@ -86,13 +81,13 @@ static int run(const arguments *a)
     }
     trainer_destroy(t);
     train_config_deinit(&config);
-    return status == GRPO_OK ? 0 : fail(&err);
+    return status == GRPO_OK ? 0 : jsonl_fail("train", &err);
 }
 
 static int help_config(void)
 {
     strbuf text = STRBUF_INIT;
-    train_config_put_reference(&text);
+    schema_put_help(&text, train_schema());
     fputs(strbuf_text(&text), stdout);
     strbuf_deinit(&text);
     return 0;

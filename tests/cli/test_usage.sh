@@ -42,6 +42,13 @@ wrong generate "\-\-stop wants a text" --model m --stop ""
 wrong eval "\-\-data is missing" --model m
 wrong export "\-\-out is missing" --model m
 wrong train "CONFIG.yaml is missing"
+for c in template tokenize; do
+    wrong $c "unrecognized option '--bogus'" --bogus
+    wrong $c "'--model' requires an argument" --model
+done
+wrong template "now wants a time.*got 'noon'" --model m --now noon
+"$GRPO_BINARY" train --help-config >"$d/out"
+grep -q 'group_size' "$d/out" && ! grep -q '^#\|^|' "$d/out" || fail "train --help-config prints the source of a document"
 
 # help of a command, by option or by name
 for c in $("$GRPO_BINARY" help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
