@@ -171,19 +171,22 @@ void file_write(file_writer *w, const void *bytes, size_t n)
     w->written += n;
 }
 
-static void sync_folder_of(const char *path)
+void file_sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+void file_sync_parent(const char *path)
 {
     char *copy = mem_strdup(path);
-    if (!copy)
-        return;
-    char *slash = strrchr(copy, '/');
+    char *slash = copy ? strrchr(copy, '/') : NULL;
     if (slash)
         slash[slash == copy] = 0;
-    int fd = open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd); /* some file systems refuse; the rename is atomic all the same */
-        close(fd);
-    }
+    file_sync_folder(slash ? copy : ".");
     mem_free(copy);
 }
 
@@ -205,7 +208,7 @@ grpo_status file_commit(file_writer *w, grpo_error *err)
         file_abandon(w);
         return GRPO_ERR_IO;
     }
-    sync_folder_of(w->path);
+    file_sync_parent(w->path);
     mem_free(w->temporary);
     w->temporary = NULL;
     file_abandon(w);

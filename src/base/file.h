@@ -41,6 +41,11 @@ void file_abandon(file_writer *w);                        /* removes the tempora
 /* file_create + file_write + file_commit. */
 grpo_status file_write_all(const char *path, const void *bytes, size_t n, grpo_error *err);
 
+/* fsync of a folder, so that names made or changed in it last; _parent: of the one that holds `path`. Some file systems
+ * refuse, which is no error: a rename is atomic all the same. */
+void file_sync_folder(const char *folder);
+void file_sync_parent(const char *path);
+
 /* Like `mkdir -p`. */
 grpo_status file_make_folder(const char *path, grpo_error *err);
 

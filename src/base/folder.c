@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <fcntl.h> /* AT_FDCWD */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,25 +23,6 @@ static int is_empty_folder(const char *path)
         entries += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(dir);
     return entries == 0;
-}
-
-static void sync_folder(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    fsync(fd); /* some file systems refuse; the rename is atomic all the same */
-    close(fd);
-}
-
-static void sync_parent(const char *path)
-{
-    char *copy = mem_strdup(path);
-    char *slash = copy ? strrchr(copy, '/') : NULL;
-    if (slash)
-        slash[slash == copy] = 0;
-    sync_folder(slash ? copy : ".");
-    mem_free(copy);
 }
 
 static void free_names(folder_writer *w)
@@ -84,7 +65,7 @@ grpo_status folder_create(folder_writer *w, const char *path, int replace, grpo_
 
 grpo_status folder_place(const char *temporary, const char *path, int replace, grpo_error *err)
 {
-    sync_folder(temporary);
+    file_sync_folder(temporary);
     int exchange = replace && file_exists(path);
     int failed = exchange ? renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) != 0
                           : rename(temporary, path) != 0;
@@ -92,7 +73,7 @@ grpo_status folder_place(const char *temporary, const char *path, int replace, g
         failed = file_remove_tree(path, NULL) != GRPO_OK || rename(temporary, path) != 0;
     if (failed)
         return grpo_fail(err, GRPO_ERR_IO, "cannot put the finished folder at %s: %s", path, strerror(errno));
-    sync_parent(path);
+    file_sync_parent(path);
     if (exchange)
         file_remove_tree(temporary, NULL); /* the old one */
     return GRPO_OK;

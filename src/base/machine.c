@@ -209,11 +209,15 @@ void machine_format_bytes(char text[32], size_t bytes)
 
 void machine_format_seconds(char text[32], double seconds)
 {
-    long s = (long)(seconds + 0.5);
-    if (s < 60)
+    long s = seconds >= 0 && seconds < 1e9 ? (long)(seconds + 0.5) : -1;
+    if (s < 0)
+        snprintf(text, 32, "?");
+    else if (s < 60)
         snprintf(text, 32, "%ld s", s);
     else if (s < 3600)
         snprintf(text, 32, "%ld min %02ld s", s / 60, s % 60);
-    else
+    else if (s < 86400)
         snprintf(text, 32, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    else
+        snprintf(text, 32, "%ld d %02ld h", s / 86400, s / 3600 % 24);
 }

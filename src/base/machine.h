@@ -22,7 +22,7 @@ double machine_seconds(void);          /* monotonic clock */
 
 /* "512 B", "3.4 MiB", "2.01 GiB" into text. */
 void machine_format_bytes(char text[32], size_t bytes);
-/* "42 s", "3 min 20 s", "2 h 05 min". */
+/* "42 s", "3 min 20 s", "2 h 05 min", "3 d 04 h"; "?" of what is no time. */
 void machine_format_seconds(char text[32], double seconds);
 
 #endif

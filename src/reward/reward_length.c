@@ -11,14 +11,17 @@
 
 typedef enum length_unit { UNIT_TOKENS, UNIT_WORDS, UNIT_CHARACTERS } length_unit;
 
-typedef struct length_scorer {
+typedef struct length_scorer length_scorer;
+
+struct length_scorer {
     reward_scorer base;
     length_unit unit;
+    double (*value)(const length_scorer *self, double length); /* length, overlong */
     double min, max, ramp;   /* length */
     double buffer, factor;   /* overlong, with max */
     long ngram;              /* repetition */
     double penalty;
-} length_scorer;
+};
 
 static int is_space(char c)
 {
@@ -100,47 +103,10 @@ static grpo_status make(reward_scorer **out, const reward_class *class, const le
     return GRPO_OK;
 }
 
-/* ---- length ----------------------------------------------------------------------------------- */
+/* ---- by length alone ---------------------------------------------------------------------------- */
 
-/* 1 from min to max, falling to 0 over `ramp` on both sides. */
-static grpo_status score_length(reward_scorer *base, const grpo_reward_record *records, size_t n, reward_score *scores,
-                                reward_detail detail, grpo_error *err)
-{
-    length_scorer *self = (length_scorer *)base;
-    (void)detail;
-    (void)err;
-    for (size_t i = 0; i < n; i++) {
-        double length = measure(self, &records[i]);
-        if (length < 0) {
-            reward_unscored(&scores[i], "%s", NO_TOKENS);
-            continue;
-        }
-        double outside = fmax(self->min - length, fmax(length - self->max, 0));
-        scores[i].value = outside == 0 ? 1 : self->ramp > 0 ? fmax(0, 1 - outside / self->ramp) : 0;
-    }
-    return GRPO_OK;
-}
-
-grpo_status reward_length_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
-{
-    static const reward_class class = {score_length, destroy, 1, NULL};
-    length_scorer s = {.max = 1e15};
-    char unit[64] = "tokens";
-    const reward_argument arguments[] = {{"min", REWARD_NUMBER, &s.min, 0, 1e15}, {"max", REWARD_NUMBER, &s.max, 0, 1e15},
-                                         {"ramp", REWARD_NUMBER, &s.ramp, 0, 1e15}, {"unit", REWARD_TEXT, unit, 0, 0}};
-    (void)options;
-    grpo_status status = reward_read_arguments("length", argument, arguments, 4, err);
-    if (status == GRPO_OK)
-        status = read_unit("length", unit, &s.unit, err);
-    if (status == GRPO_OK && s.min > s.max)
-        status = grpo_fail(err, GRPO_ERR_CONFIG, "reward length: min is larger than max");
-    return status == GRPO_OK ? make(out, &class, &s, err) : status;
-}
-
-/* ---- overlong ----------------------------------------------------------------------------------- */
-
-static grpo_status score_overlong(reward_scorer *base, const grpo_reward_record *records, size_t n, reward_score *scores,
-                                  reward_detail detail, grpo_error *err)
+static grpo_status score_by_length(reward_scorer *base, const grpo_reward_record *records, size_t n, reward_score *scores,
+                                   reward_detail detail, grpo_error *err)
 {
     length_scorer *self = (length_scorer *)base;
     (void)detail;
@@ -150,15 +116,47 @@ static grpo_status score_overlong(reward_scorer *base, const grpo_reward_record 
         if (length < 0)
             reward_unscored(&scores[i], "%s", NO_TOKENS);
         else
-            scores[i].value = grpo_overlong_penalty(length, self->max, self->buffer, self->factor, 0);
+            scores[i].value = self->value(self, length);
     }
     return GRPO_OK;
 }
 
+static const reward_class by_length = {score_by_length, destroy, 1, NULL};
+
+/* ---- length ----------------------------------------------------------------------------------- */
+
+/* 1 from min to max, falling to 0 over `ramp` on both sides. */
+static double value_between(const length_scorer *self, double length)
+{
+    double outside = fmax(self->min - length, fmax(length - self->max, 0));
+    return outside == 0 ? 1 : self->ramp > 0 ? fmax(0, 1 - outside / self->ramp) : 0;
+}
+
+grpo_status reward_length_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
+{
+    length_scorer s = {.value = value_between, .max = 1e15};
+    char unit[64] = "tokens";
+    const reward_argument arguments[] = {{"min", REWARD_NUMBER, &s.min, 0, 1e15}, {"max", REWARD_NUMBER, &s.max, 0, 1e15},
+                                         {"ramp", REWARD_NUMBER, &s.ramp, 0, 1e15}, {"unit", REWARD_TEXT, unit, 0, 0}};
+    (void)options;
+    grpo_status status = reward_read_arguments("length", argument, arguments, 4, err);
+    if (status == GRPO_OK)
+        status = read_unit("length", unit, &s.unit, err);
+    if (status == GRPO_OK && s.min > s.max)
+        status = grpo_fail(err, GRPO_ERR_CONFIG, "reward length: min is larger than max");
+    return status == GRPO_OK ? make(out, &by_length, &s, err) : status;
+}
+
+/* ---- overlong ----------------------------------------------------------------------------------- */
+
+static double value_overlong(const length_scorer *self, double length)
+{
+    return grpo_overlong_penalty(length, self->max, self->buffer, self->factor, 0);
+}
+
 grpo_status reward_overlong_create(reward_scorer **out, const char *argument, const grpo_reward_options *options, grpo_error *err)
 {
-    static const reward_class class = {score_overlong, destroy, 1, NULL};
-    length_scorer s = {.factor = 1};
+    length_scorer s = {.value = value_overlong, .factor = 1};
     char unit[64] = "tokens";
     const reward_argument arguments[] = {{"max", REWARD_NUMBER, &s.max, 1, 1e15}, {"buffer", REWARD_NUMBER, &s.buffer, 1, 1e15},
                                          {"factor", REWARD_NUMBER, &s.factor, 0, 1e6}, {"unit", REWARD_TEXT, unit, 0, 0}};
@@ -168,7 +166,7 @@ grpo_status reward_overlong_create(reward_scorer **out, const char *argument, co
         status = read_unit("overlong", unit, &s.unit, err);
     if (status == GRPO_OK && !(s.max > 0 && s.buffer > 0 && s.buffer <= s.max))
         status = grpo_fail(err, GRPO_ERR_CONFIG, "reward overlong: max= and buffer= are needed, buffer at most max");
-    return status == GRPO_OK ? make(out, &class, &s, err) : status;
+    return status == GRPO_OK ? make(out, &by_length, &s, err) : status;
 }
 
 /* ---- repetition ------------------------------------------------------------------------------------ */

@@ -2,24 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "train/progress.h"
-
-void progress_put_duration(strbuf *out, double seconds)
-{
-    if (!(seconds >= 0 && seconds < 1e9)) {
-        strbuf_puts(out, "?");
-        return;
-    }
-    long s = lround(seconds);
-    if (s < 60)
-        strbuf_printf(out, "%ld s", s);
-    else if (s < 3600)
-        strbuf_printf(out, "%ld min %02ld s", s / 60, s % 60);
-    else if (s < 86400)
-        strbuf_printf(out, "%ld h %02ld min", s / 3600, s / 60 % 60);
-    else
-        strbuf_printf(out, "%ld d %02ld h", s / 86400, s / 3600 % 24);
-}
 
 static void put(strbuf *out, double x, const char *format)
 {
@@ -48,15 +32,16 @@ void progress_put_step(strbuf *out, const train_metrics *m, long total, double s
     put(out, m->time_step, "%.1f s");
     put(out, 100 * m->eval_accuracy, "held-out %.1f%%");
     if (seconds_left > 0) {
-        strbuf_puts(out, "  left ");
-        progress_put_duration(out, seconds_left);
+        char left[32];
+        machine_format_seconds(left, seconds_left);
+        strbuf_printf(out, "  left %s", left);
     }
 }
 
 void progress_init(progress *p, progress_sink *sink, void *context, bool terminal, long first, long total)
 {
     *p = (progress){.sink = sink, .context = context, .terminal = terminal, .first = first, .total = total,
-                    .interval = 1, .began = NAN, .printed = NAN, .passed = NAN, .step_seconds = NAN, .step = first - 1};
+                    .interval = 1, .printed = NAN, .passed = NAN, .step_seconds = NAN, .step = first - 1};
 }
 
 double progress_seconds_left(const progress *p)

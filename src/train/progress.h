@@ -19,7 +19,7 @@ typedef struct progress {
     long first;      /* first step of this process, from 1; larger than 1 after --resume */
     double interval; /* seconds between lines of fast steps */
     /* kept by the functions below */
-    double began, printed, passed, step_seconds;
+    double printed, passed, step_seconds;
     long step;
 } progress;
 
@@ -37,7 +37,5 @@ double progress_seconds_left(const progress *p);
 
 /* The text of a step: "step 12/100  reward 0.531  …". */
 void progress_put_step(strbuf *out, const train_metrics *m, long total, double seconds_left);
-/* "42 s", "3 min 05 s", "2 h 07 min", "3 d 04 h". */
-void progress_put_duration(strbuf *out, double seconds);
 
 #endif

@@ -1,5 +1,6 @@
-/* What cgroups allow, in folders as the kernel makes them. */
+/* What cgroups allow, in folders as the kernel makes them; times for people. */
 #include <limits.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -103,6 +104,21 @@ static void version_one_is_read(void **state)
     assert_int_equal(l.cores, 4);
 }
 
+static void durations_are_for_people(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{0, "0 s"}, {59.4, "59 s"}, {59.6, "1 min 00 s"}, {3599, "59 min 59 s"}, {7500, "2 h 05 min"},
+                 {100000, "1 d 03 h"}, {NAN, "?"}, {-1, "?"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        machine_format_seconds(text, cases[i].seconds);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +126,7 @@ int main(void)
         cmocka_unit_test(the_least_on_the_way_up_counts),
         cmocka_unit_test(in_a_container_the_root_counts),
         cmocka_unit_test(version_one_is_read),
+        cmocka_unit_test(durations_are_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

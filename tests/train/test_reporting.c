@@ -170,22 +170,6 @@ static void test_progress(void **state)
     assert_string_equal(s.lines[(s.count - 1) % 20], "step 10/10  writing a checkpoint");
 }
 
-static void test_durations(void **state)
-{
-    (void)state;
-    static const struct {
-        double seconds;
-        const char *text;
-    } cases[] = {{0, "0 s"}, {59.4, "59 s"}, {59.6, "1 min 00 s"}, {3599, "59 min 59 s"}, {7500, "2 h 05 min"},
-                 {100000, "1 d 03 h"}, {NAN, "?"}, {-1, "?"}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        strbuf text = STRBUF_INIT;
-        progress_put_duration(&text, cases[i].seconds);
-        assert_string_equal(strbuf_text(&text), cases[i].text);
-        strbuf_deinit(&text);
-    }
-}
-
 /* ---- charts ------------------------------------------------------------------------------------------- */
 
 static void test_ticks(void **state)
@@ -284,8 +268,7 @@ static void test_plot_of_a_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metrics_json),  cmocka_unit_test(test_resume_of_files), cmocka_unit_test(test_progress),
-        cmocka_unit_test(test_durations),     cmocka_unit_test(test_ticks),           cmocka_unit_test(test_plot_of_a_run),
+        cmocka_unit_test(test_metrics_json),  cmocka_unit_test(test_resume_of_files), cmocka_unit_test(test_progress),     cmocka_unit_test(test_ticks),           cmocka_unit_test(test_plot_of_a_run),
         cmocka_unit_test(test_plot_of_a_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
