@@ -163,19 +163,3 @@ void *mem_arena_alloc(mem_arena *arena, size_t count, size_t size)
     arena->used += bytes;
     return p;
 }
-
-void mem_discard(void *p, size_t bytes)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)p + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)p + bytes) / page * page;
-    if (bytes == 0)
-        return;
-    if (end <= first) {
-        memset(p, 0, bytes);
-        return;
-    }
-    memset(p, 0, first - (uintptr_t)p);
-    memset((void *)end, 0, (uintptr_t)p + bytes - end);
-    madvise((void *)first, end - first, MADV_DONTNEED);
-}

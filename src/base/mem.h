@@ -1,7 +1,7 @@
 /* All memory goes through here, so that a test can make the n-th allocation fail
  * and so that sizes are multiplied with overflow checks.
  *
- * Small memory: mem_alloc and friends. Large, long-lived memory (weights, gradients,
+ * Small memory: mem_calloc and friends. Large, long-lived memory (weights, gradients,
  * key/value store): an arena, reserved once, zero-filled, touched lazily, asked to be
  * backed by huge pages. */
 #ifndef BASE_MEM_H
@@ -59,8 +59,5 @@ void *mem_arena_alloc(mem_arena *arena, size_t count, size_t size);
 
 /* Bytes that an allocation of count * size takes in an arena (SIZE_MAX on overflow). */
 size_t mem_arena_size(size_t count, size_t size);
-
-/* Gives the pages of [p, p + bytes) back to the system; they read as zero afterwards. */
-void mem_discard(void *p, size_t bytes);
 
 #endif

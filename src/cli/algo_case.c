@@ -234,11 +234,6 @@ json_t *case_value(const algo_case *c, const char *key)
     return json_is_null(value) ? NULL : value;
 }
 
-int case_param_set(const algo_case *c, const char *key)
-{
-    return case_value(c, key) != NULL;
-}
-
 double case_number_of(algo_case *c, json_t *value, const char *what, double fallback)
 {
     double x = fallback;

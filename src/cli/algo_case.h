@@ -50,7 +50,6 @@ grpo_rows case_rows(algo_case *c, const matrix *mask);
 int64_t *case_groups(algo_case *c, const char *name, size_t rows);
 
 /* Params; null counts as absent. */
-int case_param_set(const algo_case *c, const char *key);
 double case_number(algo_case *c, const char *key, double fallback);
 int case_flag(algo_case *c, const char *key, int fallback);
 const char *case_text(algo_case *c, const char *key, const char *fallback);

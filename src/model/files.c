@@ -84,7 +84,6 @@ void model_files_close(model_files *f)
     mem_free(f->shards);
     mem_free(f->entries);
     mem_free(f->by_name);
-    mem_free(f->chat_template);
     mem_free(f->path);
     mem_free(f);
 }
@@ -107,11 +106,6 @@ int model_files_is_gguf(const model_files *f)
 const gguf_file *model_files_gguf(const model_files *f)
 {
     return f->is_gguf ? &f->gguf : NULL;
-}
-
-const char *model_files_chat_template(const model_files *f)
-{
-    return f->chat_template;
 }
 
 const json_t *model_files_config_json(const model_files *f)

@@ -42,9 +42,6 @@ int model_files_find(const model_files *f, const char *name); /* -1 when absent 
 grpo_status model_files_read(const model_files *f, int index, int64_t first, int64_t count, float *dst,
                              grpo_error *err);
 
-/* The model's chat template (NULL when it has none). */
-const char *model_files_chat_template(const model_files *f);
-
 /* The folder's config.json as parsed (of a multimodal Gemma 3 its text part; NULL for GGUF): export
  * starts from it. */
 const json_t *model_files_config_json(const model_files *f);

@@ -70,15 +70,6 @@ static grpo_status refuse_others(const model_files *f, grpo_error *err)
     return GRPO_OK;
 }
 
-static grpo_status read_template(model_files *f, grpo_error *err)
-{
-    const gguf_value *v = gguf_find(&f->gguf, "tokenizer.chat_template");
-    if (!v || v->type != GGUF_STRING)
-        return GRPO_OK;
-    f->chat_template = mem_strndup((const char *)v->data, (size_t)v->count);
-    return f->chat_template ? GRPO_OK : mem_fail(err, "the chat template", (size_t)v->count);
-}
-
 grpo_status files_open_gguf(model_files *f, grpo_error *err)
 {
     f->is_gguf = 1;
@@ -87,7 +78,5 @@ grpo_status files_open_gguf(model_files *f, grpo_error *err)
         status = model_config_from_gguf(&f->config, &f->gguf, err);
     if (status == GRPO_OK)
         status = files_list_tensors(f, place_gguf, err);
-    if (status == GRPO_OK)
-        status = refuse_others(f, err);
-    return status == GRPO_OK ? read_template(f, err) : status;
+    return status == GRPO_OK ? refuse_others(f, err) : status;
 }

@@ -8,8 +8,8 @@
 #include "model/files_internal.h"
 
 enum {
-    MAX_CONFIG = 4 << 20, /* bytes of config.json and of a template */
-    MAX_INDEX = 16 << 20, /* of the shard index and of tokenizer_config.json */
+    MAX_CONFIG = 4 << 20, /* bytes of config.json */
+    MAX_INDEX = 16 << 20, /* of the shard index */
     MAX_SHARDS = 4096,
 };
 
@@ -282,36 +282,6 @@ static grpo_status refuse_others(const model_files *f, grpo_error *err)
     return status;
 }
 
-/* chat_template in tokenizer_config.json: a string, or a list of named ones of which "default" is taken. */
-static const char *template_of(const json_t *tokenizer_config)
-{
-    const json_t *v = json_object_get(tokenizer_config, "chat_template");
-    for (size_t i = 0; json_is_array(v) && i < json_array_size(v); i++) {
-        const json_t *item = json_array_get(v, i);
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name && strcmp(name, "default") == 0)
-            return json_string_value(json_object_get(item, "template"));
-    }
-    return json_string_value(v);
-}
-
-static grpo_status read_template(model_files *f, grpo_error *err)
-{
-    json_t *config = NULL;
-    char *path = file_join(f->path, "chat_template.jinja");
-    grpo_status status = path ? GRPO_OK : mem_fail(err, "a file name", strlen(f->path));
-    if (path && file_exists(path))
-        status = file_read(&f->chat_template, NULL, path, MAX_CONFIG, err);
-    else if (path)
-        status = parse_if_present(&config, f->path, "tokenizer_config.json", MAX_INDEX, err);
-    const char *text = template_of(config);
-    if (text && !(f->chat_template = mem_strdup(text)))
-        status = mem_fail(err, "the chat template", strlen(text));
-    json_decref(config);
-    mem_free(path);
-    return status;
-}
-
 grpo_status files_open_hf(model_files *f, grpo_error *err)
 {
     grpo_status status = read_config(f, err);
@@ -321,7 +291,5 @@ grpo_status files_open_hf(model_files *f, grpo_error *err)
         untie_if_different(f);
         status = files_list_tensors(f, place_hf, err);
     }
-    if (status == GRPO_OK)
-        status = refuse_others(f, err);
-    return status == GRPO_OK ? read_template(f, err) : status;
+    return status == GRPO_OK ? refuse_others(f, err) : status;
 }

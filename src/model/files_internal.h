@@ -27,7 +27,6 @@ struct model_files {
     safetensors_file *shards;
     size_t n_shards;
     json_t *config_json, *generation_json;
-    char *chat_template;
 };
 
 /* Fill everything but path and by_name. */

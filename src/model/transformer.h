@@ -128,11 +128,10 @@ typedef struct backward_group {
 typedef struct backward_workspace {
     mem_arena arena;
     int max_rows; /* rows of all groups of one call */
-    int unit_rows;
     float *dx, *q, *attn, *dattn, *dq, *dkv;                              /* [max_rows][...] */
-    float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [unit_rows][...] */
+    float *x, *h, *x_mid, *gate, *up, *act, *dact, *dh, *tmp_q, *tmp_kv; /* [rows of a unit][...] */
     moe_scratch moe;
-    float *low, *dlow; /* [unit_rows][...] of the adapter */
+    float *low, *dlow; /* the same, of the adapter */
     float *transposed, *head_scratch, *attention_scratch;
     size_t attention_scratch_each;
     /* Gradients of the embedding lookups, kept until model_backward_finish: [max_batch_rows][hidden]. */

@@ -55,7 +55,7 @@ static void draw_rows(void *context, int begin, int end, int thread)
         const slot *s = &job->slots[i];
         const float *z = b->e->z + (size_t)job->row[i] * (size_t)b->e->ldz;
         int n = s->sample->n, hold_back = n < o->sampling.min_new_tokens;
-        double u = sampling_uniform(o->sampling.seed, o->step, s->group->id, s->group->attempt,
+        double u = sampling_uniform(o->sampling.seed, o->step, s->group->id,
                                     (uint32_t)(s->group->first_sample + s->index), (uint32_t)n);
         grpo_error error;
         if (sampling_draw(&b->drawn[i], &o->sampling, z, b->e->m->config.vocab, b->stats[job->row[i]], u, o->eos,

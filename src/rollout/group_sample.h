@@ -1,7 +1,7 @@
 /* group_sample(): P prompts x G answers in one continuous batch. A prompt is read once; its keys and
  * values are shared by the group. A slot whose answer ends is refilled at the next token. What an
  * answer is does not depend on the batch it was drawn in: each token is a pure function of the weights,
- * the prompt, the tokens before it and (seed, step, group, attempt, sample, position). */
+ * the prompt, the tokens before it and (seed, step, group, sample, position). */
 #ifndef ROLLOUT_GROUP_SAMPLE_H
 #define ROLLOUT_GROUP_SAMPLE_H
 
@@ -33,7 +33,6 @@ typedef struct rollout_group {
     const int32_t *prompt; /* [prompt_length], borrowed */
     int prompt_length;
     uint64_t id;      /* position of the group in the data stream */
-    uint32_t attempt; /* of dynamic sampling */
     int first_sample; /* number of its first sample: to draw one alone again */
     rollout_sample *samples; /* [n_samples] */
     int n_samples;
@@ -63,7 +62,7 @@ typedef struct rollout_counts {
     long prompt_tokens, completion_tokens, decode_steps;
 } rollout_counts;
 
-/* Draws every sample of every group. groups' prompt, prompt_length, id, attempt, first_sample and
+/* Draws every sample of every group. groups' prompt, prompt_length, id, first_sample and
  * n_samples are set by the caller, the rest is filled. Call rollout_release whatever the status. */
 grpo_status group_sample(engine *e, const model_weights *w, rollout_group *groups, int n_groups,
                          const rollout_options *options, rollout_counts *counts, grpo_error *err);

@@ -22,9 +22,9 @@ float sampling_inverse_temperature(const sampling *s)
     return s->temperature > 0 ? (float)(1.0 / s->temperature) : 1.0f;
 }
 
-double sampling_uniform(uint64_t seed, uint64_t step, uint64_t group, uint32_t attempt, uint32_t sample, uint32_t token)
+double sampling_uniform(uint64_t seed, uint64_t step, uint64_t group, uint32_t sample, uint32_t token)
 {
-    uint32_t outer[4] = {(uint32_t)step, (uint32_t)(step >> 32), attempt, 0x67727065u /* this use of the generator */};
+    uint32_t outer[4] = {(uint32_t)step, (uint32_t)(step >> 32), 0, 0x67727065u /* this use of the generator */};
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, inner_key[4], out[4];
     rng_philox4x32(inner_key, outer, key);
     uint32_t counter[4] = {(uint32_t)group, (uint32_t)(group >> 32), sample, token};

@@ -42,7 +42,7 @@ void token_set_deinit(token_set *set);
 void token_set_bitmap(const token_set *set, uint32_t *bitmap, int words);
 
 /* Random number in [0, 1) for one token: a pure function of its coordinates. */
-double sampling_uniform(uint64_t seed, uint64_t step, uint64_t group, uint32_t attempt, uint32_t sample, uint32_t token);
+double sampling_uniform(uint64_t seed, uint64_t step, uint64_t group, uint32_t sample, uint32_t token);
 
 typedef struct drawn_token {
     int32_t token;

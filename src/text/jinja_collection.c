@@ -113,11 +113,6 @@ jinja_value *jinja_dict_get(jinja_run *r, const jinja_dict *d, jinja_value key)
     return p ? &p->value : NULL;
 }
 
-jinja_value *jinja_dict_get_text(jinja_run *r, const jinja_dict *d, const char *key)
-{
-    return jinja_dict_get(r, d, jinja_text(r, key));
-}
-
 jinja_dict *jinja_dict_copy(jinja_run *r, const jinja_dict *d)
 {
     jinja_dict *copy = jinja_dict_new(r);

@@ -42,7 +42,6 @@ jinja_dict *jinja_dict_new(jinja_run *r);
 void jinja_dict_set(jinja_run *r, jinja_dict *d, jinja_value key, jinja_value value);
 /* NULL when absent; leaves with a TypeError when key cannot be hashed. */
 jinja_value *jinja_dict_get(jinja_run *r, const jinja_dict *d, jinja_value key);
-jinja_value *jinja_dict_get_text(jinja_run *r, const jinja_dict *d, const char *key);
 jinja_dict *jinja_dict_copy(jinja_run *r, const jinja_dict *d);
 
 /* ---- comparison (jinja_compare.c) -------------------------------------------------------------- */

@@ -234,15 +234,9 @@ static grpo_status lines_next(data_file *f, json_t **record, grpo_error *err)
     } while (got && f->lines.line[strspn(f->lines.line, " \t")] == 0 && f->lines.length == strlen(f->lines.line));
     if (!got)
         return GRPO_OK;
-    const char *text = f->lines.line;
-    size_t length = f->lines.length;
     f->line = f->lines.number;
-    if (f->line == 1 && length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
-        text += 3;
-        length -= 3;
-    }
     snprintf(where, sizeof where, "%s line %ld", f->path, f->line);
-    return json_parse(record, text, length, where, err);
+    return json_parse(record, f->lines.line, f->lines.length, where, err);
 }
 
 grpo_status data_file_next(data_file *f, json_t **record, grpo_error *err)

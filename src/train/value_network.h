@@ -25,7 +25,7 @@ typedef struct value_network {
     optimizer optimizer;
     int recompute, micro_batch_rows;
     rollout_group *shadow; /* [n_groups] of the rollout in hand: its tokens, this network's activations */
-    int n_groups, shadow_samples;
+    int n_groups;
 } value_network;
 
 /* Loads `path` (a model with a value, score or language-model head; a missing value head starts at zero, so V

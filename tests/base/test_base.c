@@ -35,7 +35,7 @@ static void philox_known_answers(void **state)
     }
 }
 
-static void arena_overflow_and_discard(void **state)
+static void arena_overflow_is_refused(void **state)
 {
     (void)state;
     grpo_error err;
@@ -44,12 +44,6 @@ static void arena_overflow_and_discard(void **state)
     assert_null(mem_arena_alloc(&arena, SIZE_MAX / 2, 8));
     unsigned char *p = mem_arena_alloc(&arena, 100000, 1);
     assert_non_null(p);
-    memset(p, 7, 100000);
-    mem_discard(p + 10, 90000);
-    assert_int_equal(p[9], 7);
-    assert_int_equal(p[10], 0);
-    assert_int_equal(p[90009], 0);
-    assert_int_equal(p[90010], 7);
     mem_arena_deinit(&arena);
 }
 
@@ -261,7 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(philox_known_answers),
-        cmocka_unit_test(arena_overflow_and_discard),
+        cmocka_unit_test(arena_overflow_is_refused),
         cmocka_unit_test(allocation_failure_is_reported),
         cmocka_unit_test(a_prefix_keeps_the_status),
         cmocka_unit_test(atomic_write_keeps_the_old_file),
