@@ -284,17 +284,14 @@ static grpo_status mini_batch_step(trainer *t, step_batch *b, const mini_batch *
 grpo_status trainer_update(trainer *t, step_batch *b, train_metrics *m, grpo_error *err)
 {
     const train_config *c = t->config;
-    int parts = c->train.mini_batches, update = 0;
+    int parts = c->train.mini_batches, groups = b->n_groups / parts /* without a rest: config_load.c */, update = 0;
     grpo_status status = GRPO_OK;
     for (int pass = 0; pass < c->train.updates_per_rollout; pass++)
         for (int part = 0; part < parts && status == GRPO_OK; part++, update++) {
-            int first = b->n_groups * part / parts, end = b->n_groups * (part + 1) / parts;
             mini_batch mb;
-            if (first == end)
-                continue;
             progress_phase(&t->progress, "training", update, (long)parts * c->train.updates_per_rollout,
                            machine_seconds());
-            status = mini_batch_init(&mb, b, first, end - first, err);
+            status = mini_batch_init(&mb, b, part * groups, groups, err);
             if (status == GRPO_OK)
                 status = mini_batch_step(t, b, &mb, m, update, err);
             mem_free(mb.offset);

@@ -65,15 +65,14 @@ check_trunk policy 0.01
 [ "$(weights "$dir/own" 6)" != "$(weights "$dir/policy" 6)" ] || fail "value.trunk makes no difference"
 whole=$(weights "$dir/own" 6)
 
-# while only values are trained nothing measures the KL, and an adaptive weight of it waits
+# while only values are trained nothing may measure the KL: an adaptive weight of it stays a number, and adapts afterwards
 for trunk in own policy; do
     "$grpo" train "$dir/run.yaml" value.trunk=$trunk kl_place=loss kl_coef=0.1 kl_control=adaptive value.warmup_rollouts=2 \
         output_dir="$dir/adaptive" train.steps=4 --quiet --overwrite
     python3 - "$dir/adaptive/metrics.jsonl" <<'PY' || fail "value.trunk=$trunk: the adaptive kl_coef behind the warm-up"
 import json, sys
 coef = [json.loads(line)["kl_coef"] for line in open(sys.argv[1])]
-assert coef[:2] == [0.1, 0.1], coef
-assert coef[3] != coef[2] > 0, coef
+assert len(coef) == 4 and all(c > 0 for c in coef) and coef[3] != coef[2], coef
 PY
 done
 
