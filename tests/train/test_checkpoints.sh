@@ -4,13 +4,8 @@
 # is made when the run goes on.
 source "$(dirname "$0")/tiny.sh"
 
-for i in 1 2 3 4 5 6 7 8 9; do echo "{\"prompt\": \"$i + $i =\", \"answer\": \"$((i + i))\"}"; done >"$dir/data.jsonl"
-cat >"$dir/run.yaml" <<YAML
-model: $dir/model
-data: {path: $dir/data.jsonl, chat: never}
-reward_type: 'format:^[^aeiou]*$'
-group_size: 4
-rollout: {prompts_per_step: 2, max_new_tokens: 8}
+sums 9
+small_run <<YAML
 train: {steps: 6, learning_rate: 0.001}
 checkpoint: {every: 1, keep_last: 3}
 log: {plot: false}
@@ -58,7 +53,7 @@ interrupted() { # arguments: a run that is interrupted
 }
 
 # in a rollout, behind a checkpoint that stands already
-{ for i in 1 2 3 4; do echo "{\"prompt\": \"$i =\"}"; done; for i in $(seq 400); do echo "{\"prompt\": \"stop $i\"}"; done; } >"$dir/stop.jsonl"
+{ for i in $(seq 8); do echo "{\"prompt\": \"$i =\"}"; done; for i in $(seq 400); do echo "{\"prompt\": \"stop $i\"}"; done; } >"$dir/stop.jsonl"
 rollout="data.path=$dir/stop.jsonl data.shuffle=false rollout.slots=1"
 "$grpo" train "$dir/run.yaml" $rollout output_dir="$dir/rollout" "reward_type=command:python3 $dir/stop.py $dir/none" --quiet train.steps=2
 before=$(inode "$dir/rollout" 2)
