@@ -7,7 +7,7 @@
 #include "train/optimizer.h"
 #include "train/policy_pass.h"
 
-enum { GEMM_ROWS = 1024, DECODE_PROMPT = 64, DECODE_STEPS = 24, DECODE_TRIES = 3 };
+enum { GEMM_ROWS = 1024, READ_CHUNKS = 256, CEILING_TRIES = 4, DECODE_PROMPT = 64, DECODE_STEPS = 24, DECODE_TRIES = 3 };
 
 const char *const benchmark_phase[BENCHMARK_PHASES] = {"rollout", "backward", "optimizer"};
 
@@ -86,13 +86,13 @@ typedef struct decode_work {
     double prompt_length, own;
 } decode_work;
 
-static double decode_limit(const model *m, const benchmark_result *r, decode_work w)
+static double decode_limit(const model *m, double gemm_gflops, double memory_gbps, decode_work w)
 {
     const model_config *c = &m->config;
     double flops = w.answers * (layer_flops(c) + head_flops(c) + attention_flops(c, w.prompt_length + w.own));
     double bytes = parameters_read(m, w.answers) * bytes_each(m) +
                    kv_bytes(c, w.prompts * w.prompt_length + w.answers * w.own);
-    return fmax(flops / (r->gemm_gflops * 1e9), bytes / (r->memory_gbps * 1e9));
+    return fmax(flops / (gemm_gflops * 1e9), bytes / (memory_gbps * 1e9));
 }
 
 /* Reading the prompts, then a decoding step for every token but the first, which the prompt's last row gives. */
@@ -103,7 +103,8 @@ static double rollout_limit(const model *m, const benchmark_result *r, const ben
     double flops = rows * (layer_flops(c) + attention_flops(c, (o->prompt_length + 1) / 2.0)) + o->prompts * head_flops(c);
     double seconds = flops / (r->gemm_gflops * 1e9);
     for (int t = 1; t < o->completion_length; t++)
-        seconds += decode_limit(m, r, (decode_work){o->prompts, o->prompts * o->group_size, o->prompt_length, t});
+        seconds += decode_limit(m, r->gemm_gflops, r->memory_gbps,
+                                (decode_work){o->prompts, o->prompts * o->group_size, o->prompt_length, t});
     return seconds;
 }
 
@@ -179,48 +180,73 @@ static void read_chunk(void *context, int begin, int end, int thread)
     r->sum[(thread % 64) * 16] += total;
 }
 
-/* Raises the ceilings in `out`, so that they can be measured more than once.
- * Of f32, whatever the model's precision: the arithmetic is that of f32. Memory: the faster of a plain sum over
- * the weights and of the products of one row, which read each weight once too. */
-static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool *threads, grpo_error *err)
+/* What the ceilings are taken from: the model's own weights, layer by layer. */
+typedef struct ceiling_work {
+    const model_config *c;
+    pool *threads;
+    model_weights w;
+    float *x, *y; /* [GEMM_ROWS][widest] */
+    reading r;
+} ceiling_work;
+
+static void ceiling_deinit(ceiling_work *k)
+{
+    model_weights_deinit(&k->w);
+    mem_free(k->x);
+    mem_free(k->y);
+}
+
+static grpo_status ceiling_init(ceiling_work *k, const model *m, pool *threads, grpo_error *err)
 {
     const model_config *c = &m->config;
-    size_t widest = (size_t)(c->ffn > c->hidden ? c->ffn : c->hidden);
-    if ((size_t)c->expert_ffn > widest || (size_t)c->experts > widest)
-        widest = (size_t)(c->expert_ffn > c->experts ? c->expert_ffn : c->experts);
-    if ((size_t)(c->heads * c->head_dim) > widest)
-        widest = (size_t)(c->heads * c->head_dim);
-    float *x = mem_calloc(GEMM_ROWS * widest, sizeof *x), *y = mem_calloc(GEMM_ROWS * widest, sizeof *y);
-    if (!x || !y) {
-        mem_free(x);
-        mem_free(y);
-        return mem_fail(err, "the benchmark", 2 * GEMM_ROWS * widest * sizeof *x);
-    }
-    for (size_t i = 0; i < GEMM_ROWS * widest; i++)
-        x[i] = (float)(i % 97) / 97 - 0.5f;
-    model_weights w;
-    grpo_status status = model_weights_view(&w, c, m->params, err);
-    double best = INFINITY, best_read = INFINITY, best_stream = INFINITY;
-    static reading r;
-    r = (reading){.data = m->params, .each = m->layout.total / 256};
-    for (int i = 0; i < 4 && status == GRPO_OK; i++) {
-        double t = machine_seconds();
-        all_products(c, &w, threads, x, y, GEMM_ROWS);
-        best = fmin(best, machine_seconds() - t);
-        t = machine_seconds();
-        pool_run(threads, 256, 1, read_chunk, &r);
-        best_read = fmin(best_read, machine_seconds() - t);
-        t = machine_seconds();
-        all_products(c, &w, threads, x, y, 1);
-        best_stream = fmin(best_stream, machine_seconds() - t);
-    }
-    out->gemm_gflops = fmax(out->gemm_gflops, GEMM_ROWS * layer_flops(c) / best / 1e9);
-    out->memory_gbps = fmax(out->memory_gbps, fmax((double)(r.each * 256) / best_read, layer_flops(c) / 2 / best_stream) *
-                                                  sizeof(float) / 1e9);
-    model_weights_deinit(&w);
-    mem_free(x);
-    mem_free(y);
+    const int width[] = {c->hidden, c->ffn, c->expert_ffn, c->experts, c->heads * c->head_dim};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof width / sizeof *width; i++)
+        n = (size_t)width[i] > n ? (size_t)width[i] : n;
+    n *= GEMM_ROWS;
+    *k = (ceiling_work){.c = c, .threads = threads, .x = mem_calloc(n, sizeof(float)), .y = mem_calloc(n, sizeof(float)),
+                        .r = {.data = m->params, .each = m->layout.total / READ_CHUNKS}};
+    for (size_t i = 0; k->x && i < n; i++)
+        k->x[i] = (float)(i % 97) / 97 - 0.5f;
+    grpo_status status = k->x && k->y ? model_weights_view(&k->w, c, m->params, err)
+                                      : mem_fail(err, "the benchmark", 2 * n * sizeof(float));
+    if (status != GRPO_OK)
+        ceiling_deinit(k);
     return status;
+}
+
+/* Of f32, whatever the model's precision: the arithmetic is that of f32. */
+static double ceiling_gflops(ceiling_work *k)
+{
+    double t = machine_seconds();
+    all_products(k->c, &k->w, k->threads, k->x, k->y, GEMM_ROWS);
+    return GEMM_ROWS * layer_flops(k->c) / (machine_seconds() - t) / 1e9;
+}
+
+/* The faster of a plain sum over the weights and of the products of one row, which read each weight once too. */
+static double ceiling_gbps(ceiling_work *k)
+{
+    double t = machine_seconds();
+    pool_run(k->threads, READ_CHUNKS, 1, read_chunk, &k->r);
+    double plain = (double)(k->r.each * READ_CHUNKS) / (machine_seconds() - t);
+    t = machine_seconds();
+    all_products(k->c, &k->w, k->threads, k->x, k->y, 1);
+    return fmax(plain, layer_flops(k->c) / 2 / (machine_seconds() - t)) * sizeof(float) / 1e9;
+}
+
+/* Raises the ceilings in `out`, so that they can be measured more than once. */
+static grpo_status measure_ceilings(benchmark_result *out, const model *m, pool *threads, grpo_error *err)
+{
+    ceiling_work k;
+    grpo_status status = ceiling_init(&k, m, threads, err);
+    if (status != GRPO_OK)
+        return status;
+    for (int i = 0; i < CEILING_TRIES; i++) {
+        out->gemm_gflops = fmax(out->gemm_gflops, ceiling_gflops(&k));
+        out->memory_gbps = fmax(out->memory_gbps, ceiling_gbps(&k));
+    }
+    ceiling_deinit(&k);
+    return GRPO_OK;
 }
 
 /* ---- prefill and decoding ------------------------------------------------------------------------------------------------- */
@@ -248,29 +274,36 @@ static grpo_status measure_prefill(benchmark_result *out, engine *e, grpo_error 
     return status;
 }
 
-static grpo_status measure_decode(benchmark_result *out, engine *e, int which, grpo_error *err)
+/* Bandwidth is measured beside each try: a virtual machine's cores are moved about, nearer to each other or to memory. */
+static grpo_status measure_decode(benchmark_result *out, engine *e, ceiling_work *k, int which, grpo_error *err)
 {
     int batch = out->batch[which];
     int32_t token[DECODE_PROMPT];
     fill_tokens(token, DECODE_PROMPT, e->m->config.vocab, 2);
     rollout_group group = {.prompt = token, .prompt_length = DECODE_PROMPT, .n_samples = batch};
-    double seconds[2] = {INFINITY, INFINITY};
+    double seconds[2] = {INFINITY, INFINITY}, gbps = 0;
     grpo_status status = GRPO_OK;
     for (int i = 0; i < 2 * DECODE_TRIES && status == GRPO_OK; i++) { /* the difference leaves reading the prompt out */
         int length = i % 2 == 0 ? 2 : 2 + DECODE_STEPS;
         rollout_options o = {
             .sampling = {.temperature = 1, .top_p = 1, .max_new_tokens = length, .seed = 1}, .slots = batch};
         rollout_counts counts;
-        double t = machine_seconds();
+        double before = ceiling_gbps(k), t = machine_seconds();
         status = group_sample(e, &e->m->weights, &group, 1, &o, &counts, err);
-        seconds[i % 2] = fmin(seconds[i % 2], machine_seconds() - t);
+        t = machine_seconds() - t;
+        double beside = fmax(before, ceiling_gbps(k));
         rollout_release(e, &group, 1);
+        if (t >= seconds[i % 2])
+            continue;
+        seconds[i % 2] = t;
+        gbps = i % 2 ? beside : gbps;
     }
     if (status == GRPO_OK) {
         double each = (seconds[1] - seconds[0]) / DECODE_STEPS;
+        out->memory_gbps = fmax(out->memory_gbps, gbps);
         out->decode_tps[which] = batch / each;
         decode_work work = {1, batch, DECODE_PROMPT, DECODE_STEPS / 2.0};
-        out->decode_share[which] = decode_limit(e->m, out, work) / each;
+        out->decode_share[which] = decode_limit(e->m, out->gemm_gflops, gbps, work) / each;
     }
     return status;
 }
@@ -279,6 +312,7 @@ static grpo_status measure_inference(benchmark_result *out, const model *m, pool
                                      grpo_error *err)
 {
     engine e;
+    ceiling_work k;
     int most = out->batch[BENCHMARK_BATCHES - 1];
     int blocks = kv_blocks_for(GEMM_ROWS) + (most + 1) * (kv_blocks_for(DECODE_PROMPT + DECODE_STEPS + 2) + 1);
     grpo_status status = engine_init(&e, m, threads, (engine_plan){GEMM_ROWS, most, blocks}, err);
@@ -286,9 +320,14 @@ static grpo_status measure_inference(benchmark_result *out, const model *m, pool
         return status;
     say(o, "prefill");
     status = measure_prefill(out, &e, err);
-    for (int i = 0; i < BENCHMARK_BATCHES && status == GRPO_OK; i++) {
-        say(o, "decoding");
-        status = measure_decode(out, &e, i, err);
+    if (status == GRPO_OK)
+        status = ceiling_init(&k, m, threads, err);
+    if (status == GRPO_OK) {
+        for (int i = 0; i < BENCHMARK_BATCHES && status == GRPO_OK; i++) {
+            say(o, "decoding");
+            status = measure_decode(out, &e, &k, i, err);
+        }
+        ceiling_deinit(&k);
     }
     engine_deinit(&e);
     return status;

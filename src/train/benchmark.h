@@ -26,7 +26,8 @@ typedef struct benchmark_result {
     double prefill_share; /* of the ceiling */
     int batch[BENCHMARK_BATCHES];
     double decode_tps[BENCHMARK_BATCHES];
-    double decode_share[BENCHMARK_BATCHES]; /* of max(time of the products at the ceiling, of the bytes at bandwidth) */
+    double decode_share[BENCHMARK_BATCHES]; /* of max(time of the products at the ceiling, of the bytes at the
+                                             * bandwidth measured beside it) */
     /* The fastest of the training steps, 0 when none was timed; limits: the same work at the ceilings, see
      * docs/performance.md. */
     double step_seconds, step_limit_seconds, phase_seconds[BENCHMARK_PHASES], phase_limit_seconds[BENCHMARK_PHASES];
