@@ -1,7 +1,7 @@
 /* All memory goes through here, so that a test can make the n-th allocation fail
  * and so that sizes are multiplied with overflow checks.
  *
- * Small memory: mem_calloc and friends. Large, long-lived memory (weights, gradients,
+ * Small memory: mem_calloc, mem_realloc. Large, long-lived memory (weights, gradients,
  * key/value store): an arena, reserved once, zero-filled, touched lazily, asked to be
  * backed by huge pages. */
 #ifndef BASE_MEM_H

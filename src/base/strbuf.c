@@ -38,13 +38,11 @@ void strbuf_putc(strbuf *s, char c)
     strbuf_append(s, &c, 1);
 }
 
-void strbuf_printf(strbuf *s, const char *format, ...)
+void strbuf_vprintf(strbuf *s, const char *format, va_list args)
 {
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
     if (n >= 0 && reserve(s, (size_t)n) == 0) {
         vsnprintf(s->data + s->length, (size_t)n + 1, format, again);
         s->length += (size_t)n;
@@ -52,6 +50,14 @@ void strbuf_printf(strbuf *s, const char *format, ...)
         s->failed = 1;
     }
     va_end(again);
+}
+
+void strbuf_printf(strbuf *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(s, format, args);
+    va_end(args);
 }
 
 void strbuf_put_utf8(strbuf *s, unsigned c)

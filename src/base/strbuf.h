@@ -3,6 +3,7 @@
 #ifndef BASE_STRBUF_H
 #define BASE_STRBUF_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 typedef struct strbuf {
@@ -17,6 +18,7 @@ void strbuf_append(strbuf *s, const void *bytes, size_t n);
 void strbuf_puts(strbuf *s, const char *text);
 void strbuf_putc(strbuf *s, char c);
 void strbuf_printf(strbuf *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void strbuf_vprintf(strbuf *s, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 /* Appends the UTF-8 form of a code point (surrogates and > 10FFFF become U+FFFD). */
 void strbuf_put_utf8(strbuf *s, unsigned code_point);
 void strbuf_clear(strbuf *s);  /* length 0, memory kept */

@@ -67,6 +67,7 @@ static grpo_status check_algorithm(train_config *c, grpo_error *err)
     case GRPO_ADV_GAE:
     case GRPO_ADV_REINFORCE_PP:
     case GRPO_ADV_REMAX:
+    case GRPO_ADV_LIBRARY: /* it knows what it compares */
         break;
     default:
         if (c->group_size < 2)

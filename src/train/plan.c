@@ -172,8 +172,9 @@ grpo_status memory_plan_make(memory_plan *p, const model *m, pool *threads, cons
     machine_format_bytes(have, r->budget);
     return grpo_fail(err, GRPO_ERR_MEMORY,
                      "the run needs %s and may take %s: lower rollout.max_new_tokens, rollout.prompts_per_step, "
-                     "group_size or rollout.slots, set train.activations=recompute, or raise train.memory_budget",
-                     need, have);
+                     "group_size or rollout.slots, %sor raise train.memory_budget",
+                     need, have, r->policy == ACTIVATIONS_RECOMPUTE || r->policy == ACTIVATIONS_AUTO ? ""
+                                 : "set train.activations=recompute, ");
 }
 
 static void line(strbuf *s, const char *what, size_t bytes, const char *note)

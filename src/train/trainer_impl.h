@@ -162,6 +162,8 @@ void trainer_say_start(trainer *t);
 grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metrics *m, grpo_error *err);
 const char *trainer_first_problem(const step_batch *b); /* of an answer without a reward */
 void trainer_say_end(trainer *t);
+/* plot.svg of the steps so far, if log.plot; the run goes on without one. */
+void trainer_draw_plot(trainer *t);
 
 /* trainer_model.c */
 grpo_status trainer_open_model(trainer *t, grpo_error *err);

@@ -12,12 +12,10 @@
 void trainer_say(trainer *t, const char *format, ...)
 {
     strbuf s = STRBUF_INIT;
-    char line[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    strbuf_vprintf(&s, format, args);
     va_end(args);
-    strbuf_puts(&s, line);
     progress_say(&t->progress, strbuf_text(&s));
     strbuf_deinit(&s);
 }
@@ -192,19 +190,24 @@ grpo_status trainer_write_step(trainer *t, const step_batch *b, const train_metr
 
 /* ---- end ---------------------------------------------------------------------------------------------------------------- */
 
-void trainer_say_end(trainer *t)
+void trainer_draw_plot(trainer *t)
 {
     grpo_error err;
+    if (t->config->log.plot && plot_run_folder(t->config->output_dir, &err) != GRPO_OK)
+        trainer_say(t, "no plot: %s", err.message);
+}
+
+void trainer_say_end(trainer *t)
+{
     char took[32], peak[32];
     machine_format_seconds(took, machine_seconds() - t->began);
     machine_format_bytes(peak, machine_peak_rss());
-    if (t->config->log.plot && plot_run_folder(t->config->output_dir, &err) != GRPO_OK)
-        trainer_say(t, "no plot: %s", err.message);
+    trainer_draw_plot(t);
     trainer_say(t, "done       %llu steps in %s, peak memory %s", (unsigned long long)t->step, took, peak);
     size_t limit = (size_t)t->config->eval.count, held_out = t->eval_view.count;
     if (t->evaluations > 1 && !isnan(t->last_eval_accuracy))
         trainer_say(t, "accuracy   %.1f%% -> %.1f%% on %zu held-out prompts", 100 * t->first_eval_accuracy,
                     100 * t->last_eval_accuracy, limit && limit < held_out ? limit : held_out);
-    trainer_say(t, "run folder %s (config.yaml, metrics.jsonl, samples.jsonl, plot.svg, checkpoints/)",
-                t->config->output_dir);
+    trainer_say(t, "run folder %s (config.yaml, metrics.jsonl, %s%scheckpoints/)", t->config->output_dir,
+                t->config->log.samples ? "samples.jsonl, " : "", t->config->log.plot ? "plot.svg, " : "");
 }

@@ -431,6 +431,8 @@ grpo_status trainer_checkpoint(trainer *t, grpo_error *err)
                                          write_model_side, t, err);
     json_decref(state.extra);
     t->saved = status == GRPO_OK;
+    if (t->saved)
+        trainer_draw_plot(t);
     return status;
 }
 

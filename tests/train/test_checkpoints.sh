@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Which checkpoints a run keeps and when it writes them: damaged ones do not push intact ones out, a step that is written
 # again replaces its folder only when complete, an interrupt writes nothing twice, and an evaluation that was interrupted
-# is made when the run goes on.
+# is made when the run goes on. A plot goes with every checkpoint.
 source "$(dirname "$0")/tiny.sh"
 
 sums 9
@@ -63,10 +63,11 @@ interrupted $rollout output_dir="$dir/rollout" rollout.prompts_per_step=300 roll
 
 # in the last evaluation
 for i in $(seq 600); do echo "{\"prompt\": \"stop $i\"}"; done >"$dir/held-out.jsonl"
-evaluated="data.eval_path=$dir/held-out.jsonl rollout.slots=1 train.steps=2 rollout.max_new_tokens=100 eval.every=0"
+evaluated="data.eval_path=$dir/held-out.jsonl rollout.slots=1 train.steps=2 rollout.max_new_tokens=100 eval.every=0 log.plot=true"
 interrupted $evaluated output_dir="$dir/evaluated"
 steps_evaluated() { python3 -c 'import json,sys; print(*(d["step"] for d in map(json.loads, open(sys.argv[1])) if "eval_reward" in d))' "$1/metrics.jsonl"; }
 [ "$(kept "$dir/evaluated")" = "1 2 " ] || fail "an interrupt in the evaluation left $(kept "$dir/evaluated")"
+[ -s "$dir/evaluated/plot.svg" ] || fail "an interrupted run has no plot"
 [ "$(steps_evaluated "$dir/evaluated")" = "" ] || fail "the interrupted evaluation is in metrics.jsonl"
 for _ in 1 2; do # the second time there is nothing left to do
     "$grpo" train "$dir/run.yaml" "reward_type=command:python3 $dir/stop.py $dir/pid" $evaluated output_dir="$dir/evaluated" --quiet --resume
