@@ -7,10 +7,10 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/jsonl.h"
 #include "reward/reward_kinds.h"
-#include "train/schema.h"
 
 static const char HELP[] =
     "usage: grpo score --reward SPEC [--weight W] [--reward SPEC ...] [options] [FILE]\n\n"
@@ -40,7 +40,7 @@ static const char HELP[] =
     "  --batch N         records scored at once (default 64)\n\n"
     "Rewards:\n";
 
-enum { MAX_REWARDS = 32 };
+enum { MAX_REWARDS = 32, MOST_AT_ONCE = 65536 };
 
 typedef struct options {
     grpo_reward_item items[MAX_REWARDS];
@@ -52,12 +52,6 @@ typedef struct options {
     int text_elsewhere; /* one of the rewards may find what it scores in other fields than the completion's */
     grpo_reward_set *set;
 } options;
-
-static int usage(const char *message)
-{
-    fprintf(stderr, "grpo score: %s; `grpo score --help` explains\n", message);
-    return 2;
-}
 
 /* ---- records ------------------------------------------------------------------------------ */
 
@@ -216,82 +210,60 @@ static grpo_status score_batch(void *context, json_t **objects, size_t n, size_t
 
 /* ---- options ---------------------------------------------------------------------------------- */
 
-static int read_number(const char *text, double low, double high, double *out)
-{
-    char *end;
-    *out = strtod(text, &end);
-    return end != text && !*end && *out >= low && *out <= high;
-}
-
-static int read_size(const char *text, size_t *out)
-{
-    int64_t bytes;
-    if (!schema_parse_bytes(text, &bytes) || bytes <= 0)
-        return 0;
-    *out = (size_t)bytes;
-    return 1;
-}
-
-static int read_count(const char *text, int *out)
-{
-    double number;
-    if (!read_number(text, 1, 65536, &number))
-        return 0;
-    *out = (int)number;
-    return 1;
-}
-
 /* An option that belongs to the reward before it. */
-static int set_item_option(options *o, int option, const char *value)
+static void set_item_option(options *o, args_check *check, int option, const char *name, const char *value)
 {
-    if (o->count == 0)
-        return 0;
+    if (o->count == 0) {
+        if (!check->code)
+            check->code = args_usage(check->command, "%s belongs to the --reward before it, and there is none", name);
+        return;
+    }
     grpo_reward_item *item = &o->items[o->count - 1];
-    if (option == 'w')
-        return read_number(value, -1e6, 1e6, &item->weight);
-    if (option == 'g')
-        return item->is_gate = 1, read_number(value, -1e6, 1e6, &item->gate);
-    if (option == 'o')
-        return read_number(value, 0.001, 86400, &item->timeout);
-    if (option == 'k' || option == 'a' || option == 'A')
-        return read_count(value, option == 'k' ? &item->workers : option == 'a' ? &item->at_once : &item->attempts);
-    if (option == 'n')
-        item->name = value;
-    else
-        item->when = value;
-    return 1;
+    switch (option) {
+    case 'w': item->weight = args_real(check, name, value, -1e6, 1e6); break;
+    case 'g':
+        item->is_gate = 1;
+        item->gate = args_real(check, name, value, -1e6, 1e6);
+        break;
+    case 'o': item->timeout = args_real(check, name, value, 0.001, 86400); break;
+    case 'k': item->workers = (int)args_whole(check, name, value, 1, MOST_AT_ONCE); break;
+    case 'a': item->at_once = (int)args_whole(check, name, value, 1, MOST_AT_ONCE); break;
+    case 'A': item->attempts = (int)args_whole(check, name, value, 1, MOST_AT_ONCE); break;
+    case 'n': item->name = value; break;
+    default: item->when = value;
+    }
 }
 
-static int read_option(options *o, int option, const char *value)
+static void add_reward(options *o, args_check *check, const char *spec)
 {
     static const char *const free_kinds[] = {"code", "command", "library", "http", "https"}; /* a program's file, any record */
-    int batch;
     char kind[32];
+    if (o->count == MAX_REWARDS) {
+        if (!check->code)
+            check->code = args_usage(check->command, "there are more than %d rewards", MAX_REWARDS);
+        return;
+    }
+    o->items[o->count++] = (grpo_reward_item){.spec = spec, .weight = 1};
+    reward_kind_of(kind, spec);
+    o->math |= strcmp(kind, "math") == 0;
+    for (size_t i = 0; i < sizeof free_kinds / sizeof *free_kinds; i++)
+        o->text_elsewhere |= strcmp(kind, free_kinds[i]) == 0;
+}
+
+/* name: "--batch". */
+static void read_option(options *o, args_check *check, int option, const char *name, const char *value)
+{
     switch (option) {
-    case 'r':
-        if (o->count == MAX_REWARDS)
-            return 0;
-        o->items[o->count++] = (grpo_reward_item){.spec = value, .weight = 1};
-        reward_kind_of(kind, value);
-        o->math |= strcmp(kind, "math") == 0;
-        for (size_t i = 0; i < sizeof free_kinds / sizeof *free_kinds; i++)
-            o->text_elsewhere |= strcmp(kind, free_kinds[i]) == 0;
-        return 1;
-    case 'w': case 'g': case 'n': case 'W': case 'o': case 'k': case 'a': case 'A': return set_item_option(o, option, value);
-    case 'e': return o->explain = 1;
-    case 'f': o->reward.field = value; return 1;
-    case 'b': o->reward.base = value; return 1;
-    case 't': return read_number(value, 0.001, 3600, &o->reward.test_timeout);
-    case 'm': return read_size(value, &o->reward.memory);
-    case 'u': return o->reward.unsafe = 1;
-    case 'T':
-        return read_count(value, &o->reward.threads);
-    case 'B':
-        if (!read_count(value, &batch))
-            return 0;
-        o->batch = batch;
-        return 1;
-    default: return 0;
+    case 'r': add_reward(o, check, value); break;
+    case 'e': o->explain = 1; break;
+    case 'f': o->reward.field = value; break;
+    case 'b': o->reward.base = value; break;
+    case 't': o->reward.test_timeout = args_real(check, name, value, 0.001, 3600); break;
+    case 'm': o->reward.memory = args_bytes(check, name, value); break;
+    case 'u': o->reward.unsafe = 1; break;
+    case 'T': o->reward.threads = (int)args_whole(check, name, value, 1, ARGS_MOST_THREADS); break;
+    case 'B': o->batch = (int)args_whole(check, name, value, 1, MOST_AT_ONCE); break;
+    default: set_item_option(o, check, option, name, value);
     }
 }
 
@@ -317,18 +289,23 @@ int cmd_score(int argc, char **argv)
         {"batch", required_argument, NULL, 'B'},  {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     options o = {.batch = 64, .reward.programs_in_records = 1};
     int option;
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
+    int which;
+    args_check check = {"score", 0};
+    while ((option = getopt_long(argc, argv, "h", known, &which)) != -1) {
+        char name[32];
         if (option == 'h')
             return print_help(), 0;
-        if (!read_option(&o, option, optarg))
-            return usage(option == '?' ? "unknown option, or an option without its value"
-                                       : "an option's value is out of range, or stands before any --reward");
+        if (option == '?')
+            return 2;
+        snprintf(name, sizeof name, "--%s", known[which].name);
+        read_option(&o, &check, option, name, optarg);
     }
+    if (check.code)
+        return check.code;
     if (o.count == 0)
-        return usage("--reward is missing");
+        return args_usage("score", "--reward is missing");
     if (argc - optind > 1)
-        return usage("more than one FILE");
+        return args_usage("score", "more than one FILE");
     grpo_error err = {0};
     if (grpo_reward_set_create(&o.set, o.items, o.count, &o.reward, &err) != GRPO_OK)
         return jsonl_fail("score", &err);

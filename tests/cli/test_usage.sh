@@ -36,6 +36,10 @@ done
 for n in 5X -1 0 "" big 1e30; do
     wrong bench "\-\-memory-budget must be a size" --model m --memory-budget "$n"
 done
+wrong score "\-\-weight belongs to the --reward before it" --weight 2
+wrong score "\-\-workers must be a whole number from 1 to 65536, got '2.7'" --reward math --workers 2.7
+wrong score "\-\-weight must be a number" --reward math --weight x
+wrong score "\-\-memory must be a size" --reward code --memory z
 wrong logprob "\-\-temperature must be" --model m --temperature 0
 wrong generate "more than one TEXT or FILE" --model m two words
 wrong generate "\-\-stop wants a text" --model m --stop ""
