@@ -37,9 +37,9 @@ gemm_plan gemm_plan_for(int threads, ops_type type, int panels, size_t panel_wor
     }
     const int tiles = type == OPS_BF16_TILE;
     const int blocks = ceil_div(m, tiles ? TILE_BLOCK_ROWS : BLOCK_ROWS);
-    const int cache = at_least_one((int)((tiles ? 2 * GROUP_WORDS : GROUP_WORDS) / panel_words));
-    const int share = at_least_one(panels * blocks / (ITEMS_PER_THREAD * threads));
-    return (gemm_plan){cache < share ? cache : share, blocks, blocks < threads ? blocks : threads};
+    const int for_cache = at_least_one((int)((tiles ? 2 * GROUP_WORDS : GROUP_WORDS) / panel_words));
+    const int for_threads = at_least_one(panels * blocks / (ITEMS_PER_THREAD * threads));
+    return (gemm_plan){for_cache < for_threads ? for_cache : for_threads, blocks, blocks < threads ? blocks : threads};
 }
 
 /* The number of column blocks that leaves the threads idle least, at least so many items each. */

@@ -91,6 +91,11 @@ json_t *json_double(double x)
     return json_real(x);
 }
 
+json_t *json_number_or_null(double x)
+{
+    return isnan(x) ? json_null() : json_double(x);
+}
+
 /* Length of the well-formed UTF-8 sequence at s, or 0; *bad gets the length of the maximal
  * ill-formed part (Unicode 15, table 3-7). */
 static size_t utf8_sequence(const unsigned char *s, size_t n, size_t *bad)

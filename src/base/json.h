@@ -23,6 +23,7 @@ grpo_status json_write_file(const char *path, const json_t *value, grpo_error *e
 
 /* A JSON number or the strings "NaN", "Infinity", "-Infinity" for a double: JSON has no such numbers. */
 json_t *json_double(double x);
+json_t *json_number_or_null(double x); /* the same, but null where there is no number (NaN) */
 
 /* A JSON string from bytes that may not be UTF-8 (ill-formed parts become U+FFFD). */
 json_t *json_string_lossy(const char *bytes, size_t length);

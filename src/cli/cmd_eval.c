@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,21 +101,16 @@ static void show_progress(void *context, long finished, long of)
     fprintf(stderr, "\r\033[K%ld of %ld answers%s", finished, of, finished == of ? "\r\033[K" : "");
 }
 
-static json_t *number_or_null(double x)
-{
-    return isnan(x) ? json_null() : json_real(x);
-}
-
 static void print_result(const evaluation *e)
 {
     json_t *pass = json_object();
     for (int i = 0; i < e->n_pass; i++) {
         char key[16];
         snprintf(key, sizeof key, "%d", 1 << i);
-        json_object_set_new(pass, key, number_or_null(e->pass_at_k[i]));
+        json_object_set_new(pass, key, json_number_or_null(e->pass_at_k[i]));
     }
-    json_t *line = json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:I,s:f}", "accuracy", number_or_null(e->accuracy), "reward",
-                             number_or_null(e->reward), "prompts", (json_int_t)e->prompts, "answers",
+    json_t *line = json_pack("{s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:I,s:f}", "accuracy", json_number_or_null(e->accuracy), "reward",
+                             json_number_or_null(e->reward), "prompts", (json_int_t)e->prompts, "answers",
                              (json_int_t)e->answers, "judged", (json_int_t)e->judged, "correct", (json_int_t)e->correct,
                              "completion_length", e->length, "frac_truncated",
                              (double)e->truncated / (double)e->answers, "unscored", (json_int_t)e->unscored, "seconds",

@@ -1,8 +1,6 @@
 /* grpo score: rewards of recorded answers, offline. */
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -126,18 +124,13 @@ static grpo_status read_record(const options *o, const json_t *object, grpo_rewa
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-static json_t *number_or_null(double x)
-{
-    return isnan(x) ? json_null() : json_real(x);
-}
-
 static int put_parts(const options *o, json_t *object, const reward_score *scores)
 {
     json_t *parts = json_object(), *problems = json_object();
     int failed = !parts || !problems;
     for (size_t i = 0; i < o->count && !failed; i++) {
         const char *name = grpo_reward_set_name(o->set, i);
-        failed = json_object_set_new(parts, name, number_or_null(scores[i].value)) != 0;
+        failed = json_object_set_new(parts, name, json_number_or_null(scores[i].value)) != 0;
         if (scores[i].problem[0])
             failed |= json_object_set_new(problems, name, json_string_lossy(scores[i].problem, strlen(scores[i].problem))) != 0;
     }
@@ -185,7 +178,7 @@ static grpo_status score_batch(void *context, json_t **objects, size_t n, size_t
         static const char *const added[] = {"reward", "parts", "unscored", "explain", "correct"};
         for (size_t k = 0; k < sizeof added / sizeof *added; k++)
             json_object_del(objects[i], added[k]);
-        int failed = json_object_set_new(objects[i], "reward", number_or_null(total[i])) != 0;
+        int failed = json_object_set_new(objects[i], "reward", json_number_or_null(total[i])) != 0;
         failed |= put_parts(o, objects[i], scores + i * o->count);
         failed |= put_details(o, objects[i], scores + i * o->count);
         if (o->math && !json_object_get(objects[i], "gold"))

@@ -1,14 +1,8 @@
 /* samples.jsonl: one line for each answer, with the record that it answers, so that rewards can be tried on it again. */
-#include <math.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "train/trainer_impl.h"
-
-static json_t *number_or_null(double x)
-{
-    return isnan(x) ? json_null() : json_double(x);
-}
 
 /* What of a record is not repeated beside each of its answers: another engine's tokens, and keys of ours that some lines lack. */
 static int stays_out(const char *key)
@@ -50,7 +44,7 @@ static json_t *part_values(const trainer *t, const scored *score)
 {
     json_t *parts = json_object();
     for (size_t p = 0; p < scoring_parts(t->scoring); p++)
-        json_object_set_new(parts, scoring_part_name(t->scoring, p), number_or_null(score->part[p]));
+        json_object_set_new(parts, scoring_part_name(t->scoring, p), json_number_or_null(score->part[p]));
     return parts;
 }
 
@@ -62,7 +56,7 @@ static int put_answer(json_t *line, const trainer *t, const step_batch *b, size_
         logp += s->logprob[k];
     json_t *own = json_pack("{s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:f}", "completion",
                             json_string_lossy(b->item[row].text, b->item[row].length), "reward",
-                            number_or_null(b->reward[row]), "rewards", part_values(t, score), "correct",
+                            json_number_or_null(b->reward[row]), "rewards", part_values(t, score), "correct",
                             score->correct < 0 ? json_null() : json_boolean(score->correct), "advantage",
                             json_double(trainer_advantage(b, row)), "tokens", s->n, "finish",
                             finish_reason_name(s->finish), "logprob", logp);

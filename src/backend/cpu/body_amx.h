@@ -126,7 +126,7 @@ static void amx_gemm_block(const ops_product *p, gemm_range q, float scale, cons
     const int k = p->w.k, rows = q.r1 - q.r0, most = gemm_rounded_rows(GEMM_PAIRS, k, AMX_ROWS);
     const int tiles = (rows + most - 1) / most;
     for (int i = 0, r = q.r0, end; i < tiles; i++, r = end) {
-        end = q.r0 + (int)((int64_t)rows * (i + 1) / tiles);
+        end = q.r0 + gemm_share(rows, i + 1, tiles);
         gemm_round_rows(GEMM_PAIRS, pairs, x + (ptrdiff_t)r * ldx, ldx, end - r, k);
         const amx_left left = {(const char *)pairs, 4 * gemm_rounded_stride(GEMM_PAIRS, k), 64, end - r, i == 0};
         amx_begin(left.rows);

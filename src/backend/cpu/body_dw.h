@@ -58,7 +58,7 @@ SIMD_INLINE void dw_copy_panels(const ops_type operands, float *out, const float
 /* Tile t of `tiles` nearly equal parts of columns [j0, j1). */
 static int dw_tile_start(int j0, int j1, int t, int tiles)
 {
-    return j0 + (int)((int64_t)(j1 - j0) * t / tiles);
+    return j0 + gemm_share(j1 - j0, t, tiles);
 }
 
 /* Columns [j0, j1) of x, cut into tiles: out[tile][line][DW_STRIDE], a line for each row in a tile chain (numbers,
@@ -288,9 +288,9 @@ static void kernel_gemm_dw(void *context, int begin, int end, int thread)
     (void)thread;
     for (int item = begin; item < end; item++) {
         const int group = item / job->column_blocks, block = item % job->column_blocks;
-        dw_block(job, (int)((int64_t)panels * group / groups), (int)((int64_t)panels * (group + 1) / groups),
-                 (int)((int64_t)job->dw.k * block / job->column_blocks),
-                 (int)((int64_t)job->dw.k * (block + 1) / job->column_blocks));
+        dw_block(job, gemm_share(panels, group, groups), gemm_share(panels, group + 1, groups),
+                 gemm_share(job->dw.k, block, job->column_blocks),
+                 gemm_share(job->dw.k, block + 1, job->column_blocks));
     }
 }
 

@@ -357,7 +357,7 @@ static void gemm_block(const ops_product *p, gemm_range q, float scale, const fl
                    .next_step = gemm_fetch_step(p->w.type, rows, tiles),
                    .second = SIMD_TILE_VECS == 2 ? (ptrdiff_t)size : 16 * SIMD_TILE_VECS};
     for (int i = 0, r = q.r0, end; i < tiles; i++, r = end) {
-        end = q.r0 + (int)((int64_t)rows * (i + 1) / tiles);
+        end = q.r0 + gemm_share(rows, i + 1, tiles);
         t.x = form ? rounded : x + (ptrdiff_t)r * ldx;
         if (form == GEMM_PAIRS)
             gemm_round_rows(GEMM_PAIRS, rounded, x + (ptrdiff_t)r * ldx, ldx, end - r, k);

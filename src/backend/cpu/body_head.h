@@ -111,8 +111,8 @@ static void kernel_head_block(void *context, int begin, int end, int thread)
     const head_job *job = context;
     for (int item = begin; item < end; item++) {
         const int block = item / job->row_blocks, part = item % job->row_blocks;
-        const int r0 = (int)((int64_t)job->m * part / job->row_blocks);
-        const int r1 = (int)((int64_t)job->m * (part + 1) / job->row_blocks);
+        const int r0 = gemm_share(job->m, part, job->row_blocks);
+        const int r1 = gemm_share(job->m, part + 1, job->row_blocks);
         if (job->z)
             head_block_rows(job, block, r0, r1, job->z + (ptrdiff_t)r0 * job->ldz + block * OPS_VOCAB_BLOCK,
                             job->ldz);
@@ -196,8 +196,8 @@ static void kernel_head_grad_logits(void *context, int begin, int end, int threa
             pack_transposed_half(job->wt, job->w, 2 * panel + 1);
             continue;
         }
-        const int r0 = (int)((int64_t)job->m * item / job->logits.row_blocks);
-        const int r1 = (int)((int64_t)job->m * (item + 1) / job->logits.row_blocks);
+        const int r0 = gemm_share(job->m, item, job->logits.row_blocks);
+        const int r1 = gemm_share(job->m, item + 1, job->logits.row_blocks);
         const ops_product product = {.w = job->w, .y = job->dz + (ptrdiff_t)r0 * HEAD_LD, .ldy = HEAD_LD};
         const int panels = gemm_panels(job->w.n);
         for (int p = 0; p < panels; p += job->logits.panel_group) {
